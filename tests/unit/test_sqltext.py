@@ -15,6 +15,8 @@ from holdfast.engines.sqltext import (
     first_word,
     is_single_statement,
     iter_statements,
+    native,
+    positional,
     quoted_names,
     split_statements,
     tokens,
@@ -111,6 +113,18 @@ def test_positions_on_postgres(sql: str, count: int, expected: str) -> None:
 )
 def test_names_on_postgres(sql: str, params: dict[str, object], expected: str, values: list[object]) -> None:
     assert bind(sql, params, lexicon=POSTGRES, numbered=True) == (expected, values)
+
+
+def test_a_fragment_by_name_becomes_one_by_position() -> None:
+    sql = "a ? 'k' AND b ?? 'k' AND c = :x::int OR d = :x"
+    assert positional(sql, {"x": 1}, lexicon=POSTGRES) == (
+        "a ?? 'k' AND b ?? 'k' AND c = ?::int OR d = ?",
+        [1, 1],
+    )
+    assert native(positional(sql, {"x": 1}, lexicon=POSTGRES)[0], lexicon=POSTGRES, numbered=True) == (
+        "a ? 'k' AND b ? 'k' AND c = $1::int OR d = $2"
+    )
+    assert positional("a = ? AND b = '??'", [1], lexicon=SQLITE) == ("a = ? AND b = '??'", [1])
 
 
 def test_bound_text_runs_on_sqlite() -> None:

@@ -237,8 +237,9 @@ def positional(
 
 @lru_cache(maxsize=4096)
 def _unnamed(sql: str, lexicon: Lexicon) -> str:
+    neutral = {":": "?", "?": "??"}  # with names, a bare ? was an operator
     return "".join(
-        "?" if kind == "mark" and text[0] == ":" else text for kind, text, _ in tokens(sql, lexicon)
+        neutral.get(text[0], text) if kind == "mark" else text for kind, text, _ in tokens(sql, lexicon)
     )
 
 
