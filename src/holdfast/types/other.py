@@ -38,7 +38,7 @@ def portable(kind: Kind) -> Codec:
 
 
 def native(kind: Kind) -> Codec:
-    """Hand on whatever the driver takes: arrays, ranges, addresses."""
+    """Hand on whatever the driver takes: lists, ranges, addresses; an array, where it has an adapter for one."""
     return Codec(kind, _NATIVE_SAFE, _encode_native, None)
 
 
@@ -49,7 +49,7 @@ def parameter_portable() -> Codec:
 
 def parameter_native() -> Codec:
     """Hand a value of free SQL to the driver; a dict, and a list with dicts, as JSON text."""
-    return Codec(_ANY, _NATIVE_SAFE, _encode_native, None)
+    return Codec(_ANY, _NATIVE_SAFE, _parameter_native, None)
 
 
 def _parameter(value: Any) -> Any:
@@ -80,11 +80,13 @@ def _parameter(value: Any) -> Any:
     )
 
 
+def _parameter_native(value: Any) -> Any:
+    return frame(value) if is_array(value) else _encode_native(value)
+
+
 def _encode_native(value: Any) -> Any:
     if type(value) is str:
         return storable(value)
-    if is_array(value):
-        return frame(value)
     value = plain(value)
     if isinstance(value, str):
         return storable(str.__str__(value))

@@ -519,6 +519,11 @@ def test_postgres_parameters_are_the_drivers() -> None:
         NATIVE.param("a\0")
 
 
+def test_a_servers_own_type_gets_the_array_itself() -> None:
+    array = np.arange(3.0)
+    assert NATIVE.codec("vector(3)").encode(array) is array
+
+
 def test_what_the_hot_path_hands_on_untouched() -> None:
     assert PORTABLE.codec("INTEGER").passes == NATIVE.codec("bigint").passes == {int}
     assert PORTABLE.codec("REAL").passes == frozenset()
