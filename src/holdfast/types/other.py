@@ -38,7 +38,7 @@ def portable(kind: Kind) -> Codec:
 
 
 def native(kind: Kind) -> Codec:
-    """Hand on whatever the driver takes: lists, ranges, addresses; an array, where it has an adapter for one."""
+    """Hand on whatever the driver takes: lists, ranges, addresses, arrays it has an adapter for."""
     return Codec(kind, _NATIVE_SAFE, _encode_native, None)
 
 
