@@ -35,6 +35,7 @@ __all__ = [
     "ForeignKey",
     "Target",
     "create_table_sql",
+    "default_sql",
     "foreign_key_sql",
     "parse_column",
     "parse_foreign_keys",
@@ -79,7 +80,7 @@ def render_column(spec: ColumnSpec, target: Target, names: Collection[str] = ())
     if spec.unique:
         parts.append(_named(spec, "UNIQUE", "UNIQUE"))
     if spec.default is not None:
-        parts.append(f"DEFAULT {_default(spec, spec.default, type_text, target)}")
+        parts.append(f"DEFAULT {default_sql(spec, target)}")
     parts += [check_sql(check, target, names or (spec.name,)) for check in spec.checks]
     if spec.references is not None:
         parts.append(_constraint(spec.references.name) + _references(spec.references))
@@ -88,6 +89,28 @@ def render_column(spec: ColumnSpec, target: Target, names: Collection[str] = ())
         expression = _expression(spec.generated, target, names or (spec.name,))
         parts.append(f"GENERATED ALWAYS AS ({expression}) {'STORED' if stored else 'VIRTUAL'}")
     return _verified(" ".join(part for part in parts if part), spec.name, target)
+
+
+def default_sql(spec: ColumnSpec, target: Target) -> str:
+    """What follows DEFAULT for a column that has one."""
+    text = spec.default or "NULL"
+    squeezed = "".join(text.split()).lower()
+    if _type(spec, target) in target.boolean_types and text in target.boolean_defaults:
+        return target.boolean_defaults[text]
+    digits = _BYTES.fullmatch(text)
+    if digits and spec.base_type in BINARY:
+        return target.binary_literal.format(digits[1])
+    if squeezed in target.defaults:
+        return target.defaults[squeezed]
+    if target.keeps_casts:
+        return text
+    code = _without_casts([token for token in tokens(text, target.lexicon) if token.is_code])
+    literal = code[1:] if code and code[0].text in {"+", "-"} else code
+    is_plain = len(literal) == 1 and (
+        literal[0].kind in {"string", "number"} or literal[0].text.upper() in target.constants
+    )
+    is_group = bool(code) and code[0].text == "(" and group_end(code, 0) == len(code)
+    return joined(code) if is_plain or is_group else f"({joined(code)})"
 
 
 def check_sql(check: Check, target: Target, names: Collection[str] = ()) -> str:
@@ -272,26 +295,6 @@ def _identity(spec: ColumnSpec, target: Target) -> str:
             hint="make it INTEGER PRIMARY KEY, or number the rows yourself",
         )
     return target.identity
-
-
-def _default(spec: ColumnSpec, text: str, type_text: str, target: Target) -> str:
-    squeezed = "".join(text.split()).lower()
-    if type_text in target.boolean_types and text in target.boolean_defaults:
-        return target.boolean_defaults[text]
-    digits = _BYTES.fullmatch(text)
-    if digits and spec.base_type in BINARY:
-        return target.binary_literal.format(digits[1])
-    if squeezed in target.defaults:
-        return target.defaults[squeezed]
-    if target.keeps_casts:
-        return text
-    code = _without_casts([token for token in tokens(text, target.lexicon) if token.is_code])
-    literal = code[1:] if code and code[0].text in {"+", "-"} else code
-    is_plain = len(literal) == 1 and (
-        literal[0].kind in {"string", "number"} or literal[0].text.upper() in target.constants
-    )
-    is_group = bool(code) and code[0].text == "(" and group_end(code, 0) == len(code)
-    return joined(code) if is_plain or is_group else f"({joined(code)})"
 
 
 def _without_casts(code: Sequence[Token]) -> list[Token]:

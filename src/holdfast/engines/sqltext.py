@@ -143,7 +143,7 @@ def tokens(sql: str, lexicon: Lexicon) -> Iterator[Token]:
     at, size = 0, len(sql)
     while at < size:
         found = match(sql, at)
-        assert found is not None  # noqa: S101 - "op" matches any character
+        assert found is not None
         kind, end = found.lastgroup, found.end()
         if kind == "nest":
             kind, end = "comment", _nested_comment_end(sql, at)

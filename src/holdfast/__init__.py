@@ -1,0 +1,118 @@
+"""Holdfast: the same data layer on a SQLite file and on a PostgreSQL server.
+
+>>> import holdfast
+>>> db = holdfast.connect("runs.db")
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from holdfast._version import __version__
+
+if TYPE_CHECKING:
+    from holdfast.database import Database, Table
+    from holdfast.errors import Error
+    from holdfast.inspection import Inspector
+
+__all__ = [
+    "Database",
+    "Error",
+    "PostgreSQL",
+    "SQLite3",
+    "Table",
+    "__version__",
+    "connect",
+    "errors",
+    "inspect",
+    "install_as",
+]
+
+_LAZY = {
+    "Database": ("holdfast.database", "Database"),
+    "Table": ("holdfast.database", "Table"),
+    "Error": ("holdfast.errors", "Error"),
+    "errors": ("holdfast.errors", None),
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        module, attribute = _LAZY[name]
+    except KeyError:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}") from None
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def connect(url: str | os.PathLike[str] | None = None, **options: Any) -> Database:
+    """Open a database by its path or URL; without one, what the environment or ``.env`` names.
+
+    ``url`` is a path (``"runs.db"``), ``":memory:"``, ``sqlite:///runs.db``,
+    ``postgresql://user:password@host/database`` or ``postgresql+embedded:///./folder`` (a real PostgreSQL
+    from a wheel, its data in that folder). Options:
+
+    - ``timeout``: seconds to wait for a lock (SQLite 30, PostgreSQL 5).
+    - ``durability``: ``"full"`` (default: a commit that returned survives a power cut) or ``"normal"``.
+    - ``read_only``: refuse every write.
+    - ``page_size``: bytes of a page in a new SQLite file.
+
+    The environment is read in this order: ``HOLDFAST_URL``, ``DATABASE_URL``, ``POSTGRES_*``, then libpq's
+    own ``PG*``. A SQLite file is created if it is not there, for its owner alone.
+
+    Raises:
+        ConfigurationError: if the URL or an option cannot be used.
+        ConnectionFailed: if the database cannot be reached or opened.
+        MissingDependency: if the driver is not installed; the hint is the pip line.
+    """
+    from holdfast.database import open_database
+
+    return open_database(url, options)
+
+
+def SQLite3(path: str | os.PathLike[str], timeout: float = 30, **options: Any) -> Database:  # noqa: N802
+    """Open a SQLite file: :func:`connect` in the spelling of ``scitex.db``."""
+    from holdfast.database import open_database
+
+    return open_database(path, {"timeout": timeout, **options}, engine="sqlite")
+
+
+def PostgreSQL(  # noqa: N802
+    dbname: str | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    host: str | None = None,
+    port: int | str | None = None,
+    **options: Any,
+) -> Database:
+    """Open a PostgreSQL database by its parts; those left out come from the environment."""
+    from holdfast.database import open_database
+
+    parts = {"dbname": dbname, "user": user, "password": password, "host": host, "port": port}
+    return open_database(None, {**parts, **options}, engine="postgresql")
+
+
+def inspect(db: Database) -> Inspector:
+    """Look into a database: keys, foreign keys, indexes, CREATE texts, and a diagram of it all."""
+    from holdfast.inspection import Inspector
+
+    return Inspector(db._executor)
+
+
+def install_as(name: str) -> None:
+    """Make Holdfast importable as ``name``, so that scripts written for ``scitex.db`` or ``mngs.db`` run.
+
+    >>> holdfast.install_as("scitex.db")
+    >>> import scitex.db
+    >>> db = scitex.db.SQLite3("my_data.db")
+    """
+    from holdfast.alias import install
+
+    install(name)

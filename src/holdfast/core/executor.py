@@ -1,0 +1,308 @@
+"""The one door to the database: every statement of Holdfast goes through ``send``."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from holdfast.core.retry import until_free
+from holdfast.core.session import Session, share_transactions
+from holdfast.engines.base import Cursor, Engine, Opened, TableInfo
+from holdfast.engines.sqltext import native
+from holdfast.errors import (
+    ClosedError,
+    ColumnNotFound,
+    ConnectionLost,
+    DatabaseBusy,
+    Error,
+    SerializationFailure,
+    TableNotFound,
+    TransactionAborted,
+    did_you_mean,
+)
+
+if TYPE_CHECKING:
+    from holdfast.settings import Target
+
+
+class Executor:
+    """Runs statements on this thread's connection and keeps what is known of the schema.
+
+    SQL is neutral text (``?`` marks a parameter, ``??`` is a literal question mark) and parameters are
+    driver values already. A connection is taken from the pool on a thread's first statement and kept.
+    """
+
+    def __init__(
+        self, engine: Engine, target: Target, opened: Opened, *, timeout: float, is_private: bool
+    ) -> None:
+        self.engine = engine
+        self.target = target
+        self.sqlalchemy = opened.alchemy
+        self.timeout = timeout
+        self.is_private = is_private
+        self.plans: dict[Any, Any] = {}
+        self.native = lru_cache(maxsize=4096)(self._native)
+        self._tables: dict[str, TableInfo] = {}
+        self._types: dict[str, list[str] | None] = {}
+        self._local = threading.local()
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._driver_error = engine.connect.driver_error
+        self._caught: tuple[type[BaseException], ...] = (
+            *self._driver_error,
+            OverflowError,
+            UnicodeEncodeError,
+        )
+        self._open = True
+        self._release = opened.release
+        share_transactions(opened.alchemy, self._shared_session)
+        _executors.add(self)
+
+    # Connections
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    def session(self) -> Session:
+        """This thread's session, opened on first use."""
+        try:
+            session: Session = self._local.session
+        except AttributeError:
+            session = self._new_session()
+        return session
+
+    def _new_session(self) -> Session:
+        if not self._open:
+            raise ClosedError("this database has been closed", hint="connect again")
+        try:
+            fairy = self.sqlalchemy.raw_connection()
+        except self._driver_error as exc:
+            raise self.engine.translate(exc) from exc
+        session = Session(fairy, *self.engine.connect.hold(fairy.dbapi_connection))
+        self._local.session = session
+        self._sessions.add(session)
+        return session
+
+    def _shared_session(self) -> Session | None:
+        session: Session | None = getattr(self._local, "session", None)
+        return session if session is not None and session.stack else None
+
+    def discard(self, session: Session) -> None:
+        """Drop a connection that can no longer be trusted."""
+        session.stack.clear()
+        session.fairy.invalidate()
+        session.ready = False
+        if getattr(self._local, "session", None) is session:
+            del self._local.session
+
+    def driver_connection(self) -> Any:
+        """This thread's ``sqlite3`` or psycopg connection."""
+        return self.session().raw
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._shared_session() is not None
+
+    def close(self) -> None:
+        """Give every connection back and close the pool. What was not committed is rolled back."""
+        if not self._open:
+            return
+        self._open = False
+        for session in list(self._sessions):
+            session.ready = False
+            session.stack.clear()
+            self.engine.connect.let_go(session.raw)
+            session.fairy.close()
+        self._local = threading.local()
+        self.sqlalchemy.dispose()
+        self._release()
+        _executors.discard(self)
+
+    def abandon(self) -> None:
+        """Forget every connection without touching it: they belong to the parent of a fork."""
+        _kept_after_fork.extend((self._local, *self._sessions, self.sqlalchemy.pool))
+        self._local = threading.local()
+        self._sessions = weakref.WeakSet()
+        self.sqlalchemy.dispose(close=False)
+
+    # Statements
+
+    def _native(self, sql: str) -> str:
+        return native(sql, lexicon=self.engine.lexicon, numbered=self.engine.features.numbered_parameters)
+
+    def send(self, native: str, params: Sequence[Any] = ()) -> Cursor:
+        """Run one statement in the driver's own text; the warm path of every verb."""
+        try:
+            session: Session = self._local.session
+        except AttributeError:
+            session = self._new_session()
+        if not session.ready:
+            self._make_ready(session)
+        try:
+            return session.execute(native, params)
+        except self._caught as exc:
+            cursor: Cursor = self._failed(session, lambda: session.execute(native, params), exc)
+            return cursor
+
+    def fetch(self, native: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement in the driver's own text and read all of its rows."""
+        session = self.session()
+        if not session.ready:
+            self._make_ready(session)
+        try:
+            return session.execute(native, params).fetchall()
+        except self._caught as exc:
+            rows: list[Any] = self._failed(session, lambda: session.execute(native, params).fetchall(), exc)
+            return rows
+
+    def send_many(self, native: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Run one statement in the driver's own text for each of ``rows``, inside a transaction."""
+        session = self.session()
+        if not session.ready:
+            self._make_ready(session)
+        try:
+            return session.execute_many(native, rows).rowcount
+        except self._caught as exc:
+            return int(self._failed(session, lambda: None, exc))
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> Cursor:
+        """Run one statement in neutral text."""
+        return self.send(self.native(sql), params)
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement in neutral text and read all of its rows as tuples."""
+        return self.fetch(self.native(sql), params)
+
+    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
+        """The first value of the first row, or ``None`` where there is none."""
+        rows = self.rows(sql, params)
+        return rows[0][0] if rows else None
+
+    def stream(
+        self, sql: str, params: Sequence[Any] = (), *, batch_size: int = 10_000
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Read rows in batches with flat memory; other statements may run in between.
+
+        Inside a transaction the thread's own connection is read, otherwise a second one, so that
+        writing while reading neither waits for itself nor changes what is read.
+        """
+        native = self.native(sql)
+        parts = self.engine.connect
+        session = self.session()
+        if not session.ready:
+            self._make_ready(session)
+        borrowed = None if session.stack or self.is_private else self.sqlalchemy.raw_connection()
+        raw = borrowed.dbapi_connection if borrowed else session.raw
+        try:
+            yield from parts.stream(raw, native, params, batch_size)
+        except self._driver_error as exc:
+            if borrowed is None and session.stack:
+                session.aborted, session.ready = True, False
+            raise self.engine.translate(exc) from exc
+        finally:
+            if borrowed is not None:
+                borrowed.close()
+
+    def _make_ready(self, session: Session) -> None:
+        if session.aborted:
+            raise TransactionAborted(
+                "an earlier statement of this transaction failed, so it can only be rolled back",
+                hint="wrap a statement that may fail in its own `with db.transaction():`",
+            )
+        if not self._open:
+            raise ClosedError("this database has been closed", hint="connect again")
+        if session.stale:
+            self.engine.connect.refresh(session.raw)
+            session.stale = False
+        session.ready = True
+
+    def _failed(self, session: Session, again: Callable[[], Any], exc: BaseException) -> Any:
+        error = self.engine.translate(exc)
+        if isinstance(error, (TableNotFound, ColumnNotFound)):
+            self.forget()
+        if not self.engine.connect.is_alive(session.raw):
+            self.discard(session)
+            raise ConnectionLost(
+                "the connection to the database was lost",
+                hint="nothing was replayed; whether the last statement took effect is not known",
+            ) from exc
+        if self.engine.connect.is_stale(exc):
+            self.forget()
+            if not session.stack:
+                self._make_ready(session)
+                return self._attempt(again)
+            error = SerializationFailure("a table changed while the transaction ran", hint="run it again")
+        if session.stack:
+            session.aborted, session.ready = True, False
+            raise error from exc
+        if isinstance(error, DatabaseBusy) and self.engine.features.retries_busy:
+            return until_free(lambda: self._attempt(again), self.timeout)
+        raise error from exc
+
+    def _attempt(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except self._caught as exc:
+            raise self.engine.translate(exc) from exc
+
+    # The catalogue
+
+    def describe(self, table: str) -> TableInfo:
+        """The columns and the key of a table or view, read once.
+
+        Raises:
+            TableNotFound: with the nearest name there is.
+        """
+        info = self._tables.get(table)
+        if info is not None:
+            return info
+        info = self.engine.catalog.describe(self.run, table, self.engine.types)
+        if info is None:
+            catalog = self.engine.catalog
+            names = [*catalog.tables(self.run), *catalog.views(self.run)]
+            raise TableNotFound(f"there is no table {table!r}", hint=did_you_mean(table, names, "tables"))
+        self._tables[table] = info
+        return info
+
+    def result_types(self, native: str, cursor: Cursor) -> list[str] | None:
+        """Declared types of a query's columns, empty where there is none; read once for each text."""
+        if native not in self._types:
+            if len(self._types) > 1000:
+                self._types.clear()
+            raw = self.driver_connection()
+            self._types[native] = self.engine.catalog.result_types(raw, native, cursor)
+        return self._types[native]
+
+    def forget(self) -> None:
+        """Drop what is known of the schema; called after whatever may have changed it."""
+        self.plans.clear()
+        self._tables.clear()
+        self._types.clear()
+        own = getattr(self._local, "session", None)
+        for session in list(self._sessions):
+            session.stale, session.ready = True, False
+        if own is not None and own.stack:
+            own.changed_schema = True
+
+
+_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
+_kept_after_fork: list[Any] = []
+
+
+def _after_fork() -> None:
+    for executor in list(_executors):
+        executor.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def sent_at_once(executor: Executor, error: type[Error]) -> None:
+    """Refuse to go on inside a transaction, where the statement could not be undone."""
+    if executor.in_transaction:
+        raise error("this cannot be part of a transaction", hint="commit or roll back first")

@@ -1,0 +1,215 @@
+"""Free SQL: execute, executemany, query, stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from holdfast.core import rows as row_verbs
+from holdfast.core.executor import Executor
+from holdfast.core.transaction import Transaction
+from holdfast.engines.sqltext import bind, first_word
+from holdfast.errors import Error, InvalidQuery, TableNotFound, TransactionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Params = Sequence[Any] | Mapping[str, Any] | None
+
+_CONTROLS = frozenset(
+    {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE"}
+)
+_KEEPS_SCHEMA = frozenset(
+    {"SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE", "REPLACE", "EXPLAIN", "MERGE", "TABLE", "SHOW"}
+)
+_QUERIES = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
+
+
+class Result:
+    """What a statement gave: iterate it for its rows as dicts.
+
+    ``columns`` are their names in order, ``rowcount`` the rows given or changed, ``tuples`` the bare values.
+
+    >>> result = db.execute("SELECT 1 AS one, 2 AS two")
+    >>> result.rows
+    [{'one': 1, 'two': 2}]
+    """
+
+    __slots__ = ("columns", "rowcount", "tuples")
+
+    def __init__(self, columns: list[str], tuples: list[tuple[Any, ...]], rowcount: int) -> None:
+        self.columns = columns
+        self.tuples = tuples
+        self.rowcount = rowcount
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows as dicts.
+
+        Raises:
+            InvalidQuery: if two columns have the same name, so that one would be lost.
+        """
+        refuse_same_names(self.columns)
+        return [dict(zip(self.columns, values, strict=True)) for values in self.tuples]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.tuples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        refuse_same_names(self.columns)
+        return dict(zip(self.columns, self.tuples[index], strict=True))
+
+    def scalar(self) -> Any:
+        """The first value of the first row, or ``None`` without rows."""
+        return self.tuples[0][0] if self.tuples else None
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame; needs the extra ``frames``."""
+        try:
+            import pandas as pd
+        except ImportError as exc:
+            from holdfast.errors import MissingDependency
+
+            raise MissingDependency("pandas", "frames") from exc
+        return pd.DataFrame.from_records(self.tuples, columns=self.columns)
+
+    def __repr__(self) -> str:
+        return f"<Result of {len(self.tuples)} rows, {len(self.columns)} columns>"
+
+
+def refuse_same_names(columns: Sequence[str]) -> None:
+    if len(set(columns)) < len(columns):
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        raise InvalidQuery(
+            f"the result has two columns named {twice[0]!r}, and a dict holds one",
+            hint=f"name them apart, as in SELECT a.{twice[0]}, b.{twice[0]} AS other",
+        )
+
+
+def bound(executor: Executor, sql: str, params: Params) -> tuple[str, list[Any]]:
+    """The driver's text of a statement and its encoded values."""
+    if not isinstance(sql, str):
+        raise InvalidQuery(f"a statement must be text, not {type(sql).__name__}")
+    numbered = executor.engine.features.numbered_parameters
+    native, values = bind(sql, params, lexicon=executor.engine.lexicon, numbered=numbered)
+    param = executor.engine.types.param
+    return native, [param(value) for value in values]
+
+
+def execute(executor: Executor, sql: str, params: Params = None) -> Result:
+    """Run one statement of the caller's own SQL."""
+    native, values = bound(executor, sql, params)
+    verb = _verb(executor, sql)
+    cursor = executor.send(native, values)
+    if cursor.description is None:
+        result = Result([], [], max(cursor.rowcount, 0))
+    else:
+        columns = [item[0] for item in cursor.description]
+        tuples = cursor.fetchall()
+        types = executor.result_types(native, cursor) if tuples else None
+        result = Result(columns, _decoded(executor, types, tuples), max(cursor.rowcount, len(tuples)))
+    if verb not in _KEEPS_SCHEMA:
+        executor.forget()
+    return result
+
+
+def _verb(executor: Executor, sql: str) -> str:
+    verb = first_word(sql, executor.engine.lexicon)
+    if not verb:
+        raise InvalidQuery("the statement is empty")
+    if verb in _CONTROLS:
+        raise TransactionError(
+            f"{verb} cannot be sent as a statement",
+            hint="use `with db.transaction():`, or begin_transaction(), commit() and rollback()",
+        )
+    return verb
+
+
+def _decoded(
+    executor: Executor, types: Sequence[str] | None, tuples: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    codecs = [executor.engine.types.codec(text).decode if text else None for text in types or ()]
+    if not any(codecs):
+        return tuples
+    return [
+        tuple(
+            decode(value) if decode and value is not None else value
+            for decode, value in zip(codecs, values, strict=True)
+        )
+        for values in tuples
+    ]
+
+
+def executemany(executor: Executor, sql: str, params: Iterable[Params]) -> int:
+    """Run one statement for each set of values, all or none; return how many rows it changed."""
+    verb = _verb(executor, sql)
+    changed = 0
+    with Transaction(executor):
+        for number, given in enumerate(params, 1):
+            try:
+                native, values = bound(executor, sql, given)
+                changed += max(executor.send(native, values).rowcount, 0)
+            except Error as exc:
+                exc.row_number = number
+                raise
+    if verb not in _KEEPS_SCHEMA:
+        executor.forget()
+    return changed
+
+
+def is_table(executor: Executor, table_or_sql: str) -> bool:
+    """Whether a text is the name of a table; if it is neither that nor a query, say so."""
+    if not isinstance(table_or_sql, str):
+        raise InvalidQuery(f"give a table's name or a query, not {type(table_or_sql).__name__}")
+    try:
+        executor.describe(table_or_sql)
+    except TableNotFound:
+        if (
+            first_word(table_or_sql, executor.engine.lexicon) not in _QUERIES
+            or " " not in table_or_sql.strip()
+        ):
+            raise
+        return False
+    return True
+
+
+def stream_tuples(
+    executor: Executor, table_or_sql: str, *args: Any, batch_size: int = 10_000, **kwargs: Any
+) -> tuple[list[str], Iterator[list[tuple[Any, ...]]]]:
+    """Column names, and batches of decoded tuples, of a table or a query; memory stays flat."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidQuery("batch_size must be a whole number from 1 on")
+    if is_table(executor, table_or_sql):
+        sql, values, chosen = row_verbs.reading(executor, table_or_sql, *args, **kwargs)
+        names = [column.name for column in chosen]
+        types: Sequence[str] | None = [column.type for column in chosen]
+    else:
+        sql, values, names, types = _probed(executor, table_or_sql, *args, **kwargs)
+    batches = executor.stream(sql, values, batch_size=batch_size)
+    return names, (_decoded(executor, types, batch) for batch in batches)
+
+
+def _probed(
+    executor: Executor, sql: str, params: Params = None
+) -> tuple[str, list[Any], list[str], Sequence[str] | None]:
+    from holdfast.engines.sqltext import positional
+
+    text, values = positional(sql, params, lexicon=executor.engine.lexicon)
+    encoded = [executor.engine.types.param(value) for value in values]
+    inner = text.rstrip().rstrip(";")
+    cursor = executor.run(f"SELECT * FROM ({inner}\n) AS probed LIMIT 0", encoded)
+    names = [item[0] for item in cursor.description or ()]
+    types = executor.result_types(executor.native(inner), cursor)
+    return inner, encoded, names, types
+
+
+def stream(
+    executor: Executor, table_or_sql: str, *args: Any, batch_size: int = 10_000, **kwargs: Any
+) -> Iterator[dict[str, Any]]:
+    """The rows of a table or a query one by one as dicts."""
+    names, batches = stream_tuples(executor, table_or_sql, *args, batch_size=batch_size, **kwargs)
+    refuse_same_names(names)
+    return (dict(zip(names, values, strict=True)) for batch in batches for values in batch)

@@ -1,0 +1,419 @@
+"""One row or a few: insert, select, get, update, upsert, delete, count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core.executor import Executor
+from holdfast.core.where import (
+    OrderBy,
+    Params,
+    Where,
+    condition,
+    encode,
+    order_sql,
+    orders,
+    qualified,
+)
+from holdfast.engines.base import Column, TableInfo
+from holdfast.engines.names import quote_identifier
+from holdfast.errors import InvalidQuery, KeyNotUnique, NotFoundError, ValueRefused, WhereRequired
+
+Row = Mapping[str, Any]
+Codecs = tuple[tuple[frozenset[type], Callable[[Any], Any]], ...]
+Decoders = list[tuple[str, Callable[[Any], Any]]]
+
+CONFLICTS = ("error", "ignore", "update", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How rows with certain columns are written into a table: the driver's text, codecs, and the key."""
+
+    info: TableInfo
+    native: str
+    columns: tuple[Column, ...]
+    codecs: Codecs
+    key: Callable[[Sequence[Any], Any], Any]
+    returns_key: bool
+
+    def encode(self, row: Row) -> list[Any]:
+        """The row's values as the driver takes them, in the order of the statement."""
+        try:
+            return [
+                value if type(value) in passes else convert(value)
+                for value, (passes, convert) in zip(row.values(), self.codecs, strict=True)
+            ]
+        except ValueRefused:
+            return [encode(self.info.name, column, row[column.name]) for column in self.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the rows of a table come back: the driver's text, the names, and what is to be decoded."""
+
+    native: str
+    names: tuple[str, ...]
+    decoders: Decoders
+
+    def rows(self, tuples: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+        names = self.names
+        rows = [dict(zip(names, values, strict=True)) for values in tuples]
+        for name, decode in self.decoders:
+            for row in rows:
+                if (value := row[name]) is not None:
+                    row[name] = decode(value)
+        return rows
+
+
+def decoders(columns: Iterable[Column]) -> Decoders:
+    return [(column.name, column.codec.decode) for column in columns if column.codec.decode]
+
+
+# Writing
+
+
+def insert(executor: Executor, table: str, row: Row) -> Any:
+    """Write one row and return its primary key: one value, a tuple, or ``None`` without a key."""
+    plan: Writing | None = executor.plans.get((table, tuple(row))) if type(row) is dict else None
+    if plan is None:
+        plan = writing(executor, table, row)
+    return _write(executor, plan, plan.encode(row))
+
+
+def upsert(executor: Executor, table: str, row: Row, key: str | Sequence[str] | None = None) -> Any:
+    """Insert the row, or update the one that has the same key; return the primary key."""
+    plan = writing(executor, table, row, on_conflict="update", key=key)
+    return _write(executor, plan, plan.encode(row))
+
+
+def _write(executor: Executor, plan: Writing, values: list[Any]) -> Any:
+    if plan.returns_key:
+        returned = executor.fetch(plan.native, values)
+        return plan.key(values, returned[0] if returned else None)
+    return plan.key(values, executor.send(plan.native, values))
+
+
+def writing(
+    executor: Executor,
+    table: str,
+    row: Row,
+    *,
+    on_conflict: str = "error",
+    key: str | Sequence[str] | None = None,
+    many: bool = False,
+) -> Writing:
+    """The plan for rows with the columns of ``row``, made once for each table and set of columns."""
+    check_row(row)
+    names = tuple(row)
+    plain = on_conflict == "error" and not many
+    cached_as: Any = (table, names) if plain else (table, names, on_conflict, _hashable(key), many)
+    if cached_as not in executor.plans:
+        executor.plans[cached_as] = _plan_writing(executor, table, names, on_conflict, key, many)
+    return executor.plans[cached_as]  # type: ignore[no-any-return]
+
+
+def check_row(row: Any) -> None:
+    if not isinstance(row, Mapping):
+        raise InvalidQuery(f"a row must be a dict, not {type(row).__name__}", hint="{'column': value}")
+    for name in row:
+        if not isinstance(name, str):
+            raise InvalidQuery(f"a row's keys must be column names, not {type(name).__name__}")
+
+
+def _hashable(key: str | Sequence[str] | None) -> Any:
+    return key if key is None or isinstance(key, str) else tuple(key)
+
+
+def _plan_writing(
+    executor: Executor,
+    table: str,
+    names: tuple[str, ...],
+    on_conflict: str,
+    key: str | Sequence[str] | None,
+    many: bool,
+) -> Writing:
+    info = executor.describe(table)
+    columns = tuple(writable(info, name) for name in names)
+    sql = f"INSERT INTO {quote_identifier(table)} " + (
+        f"({', '.join(map(quote_identifier, names))}) VALUES ({', '.join('?' * len(names))})"
+        if names
+        else "DEFAULT VALUES"
+    )
+    sql += _conflict_sql(executor, info, names, on_conflict, key)
+    key_known = all(name in names for name in info.primary_key)
+    by_rowid = info.rowid_key is not None and on_conflict == "error"
+    returned = [] if many or key_known or by_rowid else [quote_identifier(name) for name in info.primary_key]
+    returns_key = bool(returned)
+    returned += executor.engine.insert_returning(info, names)
+    if returned:
+        sql += f" RETURNING {', '.join(returned)}"
+    return Writing(
+        info=info,
+        native=executor.native(sql),
+        columns=columns,
+        codecs=tuple((column.codec.passes | {type(None)}, column.codec.encode) for column in columns),
+        key=_key_reader(info, names, key_known, by_rowid),
+        returns_key=returns_key,
+    )
+
+
+def writable(info: TableInfo, name: str) -> Column:
+    column = info.column(name)
+    if column.generated:
+        raise InvalidQuery(f"{info.name}.{name} is computed by the database and cannot be written")
+    return column
+
+
+def _key_reader(
+    info: TableInfo, names: tuple[str, ...], key_known: bool, by_rowid: bool
+) -> Callable[[Sequence[Any], Any], Any]:
+    key = info.primary_key
+    decode = [info.column(name).codec.decode or _same for name in key]
+    if not key:
+        return lambda values, answer: None
+    if by_rowid and (not key_known or len(key) == 1):
+        # A NULL given for the row number asks for a new one, so the cursor knows better than the row.
+        return lambda values, answer: answer.lastrowid
+    if key_known:
+        places = [names.index(name) for name in key]
+        if len(key) == 1:
+            place, read = places[0], decode[0]
+            return lambda values, answer: None if values[place] is None else read(values[place])
+        return lambda values, answer: tuple(read(values[i]) for i, read in zip(places, decode, strict=True))
+    if len(key) == 1:
+        return lambda values, answer: decode[0](answer[0]) if answer else None
+    return lambda values, answer: (
+        tuple(read(value) for read, value in zip(decode, answer, strict=False)) if answer else None
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _conflict_sql(
+    executor: Executor,
+    info: TableInfo,
+    names: tuple[str, ...],
+    on_conflict: str,
+    key: str | Sequence[str] | None,
+) -> str:
+    if on_conflict not in CONFLICTS:
+        raise InvalidQuery(f"unknown on_conflict {on_conflict!r}", hint=f"use one of {', '.join(CONFLICTS)}")
+    if on_conflict == "error":
+        return ""
+    if on_conflict == "ignore" and key is None:
+        return " ON CONFLICT DO NOTHING"
+    keys = conflict_key(executor, info, names, key)
+    target = f" ON CONFLICT ({', '.join(map(quote_identifier, keys))}) DO "
+    if on_conflict == "ignore":
+        return target + "NOTHING"
+    # The row proposed for insertion holds the defaults of the columns that were not given.
+    touched = names if on_conflict == "update" else [c.name for c in info.columns if not c.generated]
+    changed = [name for name in touched if name not in keys] or list(keys[:1])
+    if on_conflict == "replace":
+        changed = [name for name in changed if name in names or not info.column(name).primary_key] or changed
+    sets = ", ".join(f"{quote_identifier(name)} = excluded.{quote_identifier(name)}" for name in changed)
+    return f"{target}UPDATE SET {sets}"
+
+
+def conflict_key(
+    executor: Executor, info: TableInfo, names: Sequence[str], key: str | Sequence[str] | None
+) -> tuple[str, ...]:
+    """The columns that tell whether a row is there already: ``key``, else the primary key.
+
+    Raises:
+        KeyNotUnique: if no unique index covers them.
+    """
+    keys = (key,) if isinstance(key, str) else tuple(key) if key else info.primary_key
+    if not keys:
+        raise KeyNotUnique(f"table {info.name!r} has no primary key", hint="name the columns with key=")
+    for name in keys:
+        info.column(name)
+        if name not in names:
+            raise InvalidQuery(f"the row has no value for the key column {name!r} of {info.name!r}")
+    if frozenset(keys) not in executor.engine.catalog.unique_keys(executor.run, info.name):
+        listing = ", ".join(map(repr, keys))
+        raise KeyNotUnique(
+            f"no unique index of {info.name!r} covers ({', '.join(keys)})",
+            hint=f"db.create_index({info.name!r}, [{listing}], unique=True)",
+        )
+    return keys
+
+
+def update(
+    executor: Executor,
+    table: str,
+    data: Row,
+    where: Where = None,
+    params: Params = None,
+    *,
+    all_rows: bool = False,
+) -> int:
+    """Change the rows that satisfy ``where`` and return how many there were."""
+    check_row(data)
+    info = executor.describe(table)
+    if not data:
+        raise InvalidQuery("there is nothing to update", hint="give {'column': value}")
+    refuse_all_rows("update", table, where, all_rows)
+    text, values = condition(executor, info, where, params)
+    columns = [writable(info, name) for name in data]
+    sets = ", ".join(f"{quote_identifier(column.name)} = ?" for column in columns)
+    given = [encode(table, column, data[column.name]) for column in columns]
+    sql = f"UPDATE {quote_identifier(table)} SET {sets}{_where(text)}"
+    return executor.run(sql, [*given, *values]).rowcount
+
+
+def delete(
+    executor: Executor, table: str, where: Where = None, params: Params = None, *, all_rows: bool = False
+) -> int:
+    """Remove the rows that satisfy ``where`` and return how many there were."""
+    info = executor.describe(table)
+    refuse_all_rows("delete", table, where, all_rows)
+    text, values = condition(executor, info, where, params)
+    return executor.run(f"DELETE FROM {quote_identifier(table)}{_where(text)}", values).rowcount
+
+
+def refuse_all_rows(verb: str, table: str, where: Where, all_rows: bool) -> None:
+    if where is None and not all_rows:
+        raise WhereRequired(
+            f"{verb} without where would touch every row of {table!r}",
+            hint="give where=, or all_rows=True if that is meant",
+        )
+    if where is not None and all_rows:
+        raise InvalidQuery("where and all_rows=True contradict each other", hint="give one of them")
+
+
+def _where(text: str) -> str:
+    return f" WHERE {text}" if text else ""
+
+
+# Reading
+
+
+def selection(info: TableInfo, columns: Sequence[str] | str | None) -> tuple[Column, ...]:
+    """The columns asked for, all of them by default."""
+    if columns is None:
+        return info.columns
+    names = [columns] if isinstance(columns, str) else list(columns)
+    if names == ["*"]:
+        return info.columns
+    if not names:
+        raise InvalidQuery("columns is empty", hint="leave it out to read all of them")
+    if len(set(names)) < len(names):
+        raise InvalidQuery("a column is asked for twice")
+    return tuple(info.column(name) for name in names)
+
+
+def reading(
+    executor: Executor,
+    table: str,
+    columns: Sequence[str] | str | None = None,
+    where: Where = None,
+    params: Params = None,
+    order_by: OrderBy = None,
+    limit: int | None = None,
+    offset: int | None = None,
+    distinct: bool = False,
+) -> tuple[str, list[Any], tuple[Column, ...]]:
+    """A SELECT in neutral text with its values, and the columns it gives."""
+    info = executor.describe(table)
+    chosen = selection(info, columns)
+    text, values = condition(executor, info, where, params)
+    order = orders(executor, info, order_by)
+    if distinct and any(item.column not in chosen for item in order):
+        raise InvalidQuery("distinct rows can only be ordered by columns that are selected")
+    sql = f"SELECT {'DISTINCT ' if distinct else ''}"
+    sql += ", ".join(qualified(table, column.name) for column in chosen)
+    sql += f" FROM {quote_identifier(table)}{_where(text)}"
+    if order:
+        sql += f" ORDER BY {order_sql(executor, info, order)}"
+    if limit is not None:
+        sql += " LIMIT ?"
+        values.append(count_argument("limit", limit))
+    if offset is not None:
+        sql += " OFFSET ?" if limit is not None else f" LIMIT {executor.engine.features.no_limit} OFFSET ?"
+        values.append(count_argument("offset", offset))
+    return sql, values, chosen
+
+
+def count_argument(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
+        raise InvalidQuery(f"{name} must be a whole number from 0 on")
+    return int(value)
+
+
+def select(executor: Executor, table: str, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+    """The rows of a table as dicts; arguments as :func:`reading`."""
+    sql, values, chosen = reading(executor, table, *args, **kwargs)
+    plan = Reading("", tuple(column.name for column in chosen), decoders(chosen))
+    return plan.rows(executor.rows(sql, values))
+
+
+def get(executor: Executor, table: str, key: Any) -> dict[str, Any]:
+    """The row with that primary key.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    planned = executor.plans.get(("get", table))
+    if planned is None:
+        planned = executor.plans["get", table] = _plan_get(executor, table)
+    plan, columns = planned
+    values = _key_values(table, columns, key)
+    found = executor.fetch(plan.native, values)
+    if not found:
+        raise NotFoundError(f"table {table!r} has no row with that key")
+    row = dict(zip(plan.names, found[0], strict=True))
+    for name, decode in plan.decoders:
+        if row[name] is not None:
+            row[name] = decode(row[name])
+    return row
+
+
+def _plan_get(executor: Executor, table: str) -> tuple[Reading, tuple[Column, ...]]:
+    info = executor.describe(table)
+    if not info.primary_key:
+        raise InvalidQuery(f"table {table!r} has no primary key", hint="use find_one(table, where=...)")
+    key = " AND ".join(f"{qualified(table, name)} = ?" for name in info.primary_key)
+    names = ", ".join(qualified(table, name) for name in info.names)
+    native = executor.native(f"SELECT {names} FROM {quote_identifier(table)} WHERE {key}")
+    keys = tuple(info.column(name) for name in info.primary_key)
+    return Reading(native, info.names, decoders(info.columns)), keys
+
+
+def _key_values(table: str, columns: tuple[Column, ...], key: Any) -> list[Any]:
+    if isinstance(key, Mapping):
+        if set(key) != {column.name for column in columns}:
+            raise InvalidQuery(f"the key of {table!r} is ({', '.join(c.name for c in columns)})")
+        key = [key[column.name] for column in columns]
+    elif len(columns) == 1:
+        return [encode(table, columns[0], key)]
+    if not isinstance(key, (tuple, list)) or len(key) != len(columns):
+        raise InvalidQuery(
+            f"the key of {table!r} has {len(columns)} columns", hint="give a tuple of as many values"
+        )
+    return [encode(table, column, value) for column, value in zip(columns, key, strict=True)]
+
+
+def find_one(executor: Executor, table: str, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+    """The first row of :func:`select`, or ``None``."""
+    found = select(executor, table, *args, **{**kwargs, "limit": 1})
+    return found[0] if found else None
+
+
+def count(executor: Executor, table: str, where: Where = None, params: Params = None) -> int:
+    """How many rows satisfy ``where``."""
+    info = executor.describe(table)
+    text, values = condition(executor, info, where, params)
+    return int(executor.scalar(f"SELECT count(*) FROM {quote_identifier(table)}{_where(text)}", values))
+
+
+def exists(executor: Executor, table: str, where: Where = None, params: Params = None) -> bool:
+    """Whether any row satisfies ``where``."""
+    info = executor.describe(table)
+    text, values = condition(executor, info, where, params)
+    return bool(executor.rows(f"SELECT 1 FROM {quote_identifier(table)}{_where(text)} LIMIT 1", values))

@@ -1,0 +1,103 @@
+"""One thread's hold on a driver connection, and the sharing of it with SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from holdfast.engines.base import Cursor
+from holdfast.engines.pool import SharingPool
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine as Alchemy
+    from sqlalchemy.pool import PoolProxiedConnection
+
+
+class Session:
+    """The driver connection that a thread keeps, and where it stands in its transaction.
+
+    ``stack`` holds one entry for each open level: the transaction itself, then its savepoints.
+    ``ready`` is the one thing a warm statement looks at: false when something has to be put right first.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "aborted",
+        "changed_schema",
+        "execute",
+        "execute_many",
+        "fairy",
+        "manual",
+        "raw",
+        "read_only",
+        "ready",
+        "stack",
+        "stale",
+    )
+
+    def __init__(
+        self,
+        fairy: PoolProxiedConnection,
+        execute: Callable[..., Cursor],
+        execute_many: Callable[..., Cursor],
+    ) -> None:
+        self.fairy = fairy
+        self.raw: Any = fairy.dbapi_connection
+        self.execute = execute
+        self.execute_many = execute_many
+        self.stack: list[str] = []
+        self.manual = False
+        self.read_only = False
+        self.aborted = False
+        self.stale = False
+        self.changed_schema = False
+        self.ready = True
+
+    def push_savepoint(self) -> None:
+        name = f"hf_{len(self.stack)}"
+        self.execute(f"SAVEPOINT {name}", ())
+        self.stack.append(name)
+
+    def release_savepoint(self) -> None:
+        self.execute(f"RELEASE SAVEPOINT {self.stack[-1]}", ())
+        self.stack.pop()
+
+    def rollback_savepoint(self) -> None:
+        name = self.stack.pop()
+        self.execute(f"ROLLBACK TO SAVEPOINT {name}", ())
+        self.execute(f"RELEASE SAVEPOINT {name}", ())
+
+
+def share_transactions(alchemy: Alchemy, current: Callable[[], Session | None]) -> None:
+    """Make SQLAlchemy's begin, commit and rollback a savepoint inside a transaction of this thread.
+
+    ``current`` gives the thread's session while it has a transaction open, else ``None``.
+    """
+    pool, dialect = alchemy.pool, alchemy.dialect
+    assert isinstance(pool, SharingPool)
+
+    def shared() -> PoolProxiedConnection | None:
+        session = current()
+        return session.fairy if session else None
+
+    pool.shared = shared
+    plain_begin, plain_commit, plain_rollback = dialect.do_begin, dialect.do_commit, dialect.do_rollback
+
+    def inside(connection: Any) -> Session | None:
+        session = current()
+        return session if session is not None and session.fairy is connection else None
+
+    def do_begin(dbapi_connection: Any) -> None:
+        session = inside(dbapi_connection)
+        session.push_savepoint() if session else plain_begin(dbapi_connection)
+
+    def do_commit(dbapi_connection: Any) -> None:
+        session = inside(dbapi_connection)
+        session.release_savepoint() if session else plain_commit(dbapi_connection)
+
+    def do_rollback(dbapi_connection: Any) -> None:
+        session = inside(dbapi_connection)
+        session.rollback_savepoint() if session else plain_rollback(dbapi_connection)
+
+    for name, method in (("do_begin", do_begin), ("do_commit", do_commit), ("do_rollback", do_rollback)):
+        setattr(dialect, name, method)

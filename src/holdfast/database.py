@@ -1,0 +1,868 @@
+"""Everything a user can say to a database: an index of verbs, each of which lives in a room of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from holdfast.core import bulk, indexes, paging, query, rows, schema, transaction
+from holdfast.core.executor import Executor
+from holdfast.core.paging import Page
+from holdfast.core.progress import track
+from holdfast.core.query import Params, Result
+from holdfast.core.rows import Row
+from holdfast.core.transaction import Transaction
+from holdfast.core.where import OrderBy, Where
+from holdfast.engines.base import UNSET
+from holdfast.engines.registry import engine_for
+from holdfast.errors import ClosedError
+from holdfast.settings import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import sqlalchemy
+
+    from holdfast.backup.verify import Report
+    from holdfast.inspection.report import Summary
+
+T = TypeVar("T")
+PathLike = str | os.PathLike[str]
+Columns = Sequence[str] | str | None
+
+
+class Table:
+    """One table of a database: the same verbs as :class:`Database`, without the table's name.
+
+    >>> runs = db.table("runs")
+    >>> runs.insert({"id": 1, "acc": 0.9})
+    1
+    """
+
+    __slots__ = ("_executor", "name")
+
+    def __init__(self, executor: Executor, name: str) -> None:
+        self._executor = executor
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name!r}>"
+
+    def insert(self, row: Row) -> Any:
+        """Write one row and return its primary key (a tuple if it has several columns).
+
+        Raises:
+            ColumnNotFound: if ``row`` names a column the table lacks.
+            ValueRefused: if a value would not come back as it went in.
+            IntegrityError: if a constraint is not met.
+        """
+        return rows.insert(self._executor, self.name, row)
+
+    def insert_many(
+        self,
+        rows: Iterable[Row],
+        *,
+        on_conflict: str = "error",
+        key: str | Sequence[str] | None = None,
+        batch_size: int | None = None,
+        progress: bool | None = False,
+    ) -> int:
+        """Write all rows or none, and return how many were written.
+
+        ``rows`` may be a generator, and rows may differ in their columns; a column that a row lacks takes
+        its default. ``on_conflict`` says what happens to a row whose ``key`` (by default the primary key)
+        is there already: ``"error"``, ``"ignore"`` it, ``"update"`` the columns given, or ``"replace"`` all
+        columns.
+
+        Raises:
+            Error: with ``row_number``, counted from 1, of the row at fault.
+            KeyNotUnique: if no unique index covers ``key``; the hint is the index to create.
+        """
+        with track(f"insert {self.name}", total=_length(rows), show=progress) as advance:
+            return bulk.insert_many(
+                self._executor,
+                self.name,
+                rows,
+                on_conflict=on_conflict,
+                key=key,
+                batch_size=batch_size,
+                advance=advance,
+            )
+
+    def upsert(self, row: Row, key: str | Sequence[str] | None = None) -> Any:
+        """Insert ``row``, or update the row that has the same ``key``; return the primary key.
+
+        One atomic statement; columns that ``row`` does not name keep their values.
+        ``key`` defaults to the primary key; any other key needs a unique index.
+
+        Raises:
+            KeyNotUnique: if no unique index covers ``key``; the hint is the index to create.
+        """
+        return rows.upsert(self._executor, self.name, row, key)
+
+    def upsert_many(
+        self,
+        rows: Iterable[Row],
+        key: str | Sequence[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool | None = False,
+    ) -> int:
+        """Insert or update all rows by ``key``, all or none: ``insert_many(on_conflict="update")``."""
+        return self.insert_many(rows, on_conflict="update", key=key, batch_size=batch_size, progress=progress)
+
+    def update_many(
+        self,
+        rows: Iterable[Row],
+        key: str | Sequence[str] = "id",
+        *,
+        batch_size: int | None = None,
+        progress: bool | None = False,
+    ) -> int:
+        """Change the rows found by ``key``, all or none, and return how many there were.
+
+        Raises:
+            InvalidQuery: if a row lacks the key; ``row_number`` says which.
+        """
+        with track(f"update {self.name}", total=_length(rows), show=progress) as advance:
+            return bulk.update_many(
+                self._executor, self.name, rows, key, batch_size=batch_size, advance=advance
+            )
+
+    def select(
+        self,
+        columns: Columns = None,
+        where: Where = None,
+        params: Params = None,
+        order_by: OrderBy = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        distinct: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The rows that satisfy ``where``, as dicts.
+
+        ``where`` is text with ``?`` or ``:name`` and ``params``, a dict
+        (``{"a": 1, "b": None, "c": [1, 2], "d >=": 3}``), or a SQLAlchemy expression. ``order_by`` takes
+        column names with ASC or DESC and NULLS FIRST or LAST; NULLs come last, or first with DESC.
+
+        Text filters are the caller's own SQL: give values through ``params``, never inside the text.
+        """
+        return rows.select(
+            self._executor, self.name, columns, where, params, order_by, limit, offset, distinct
+        )
+
+    def get(self, key: Any) -> dict[str, Any]:
+        """The row with that primary key (a tuple if it has several columns).
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        return rows.get(self._executor, self.name, key)
+
+    def find_one(
+        self,
+        columns: Columns = None,
+        where: Where = None,
+        params: Params = None,
+        order_by: OrderBy = None,
+        offset: int | None = None,
+    ) -> dict[str, Any] | None:
+        """The first row that satisfies ``where``, or ``None``."""
+        return rows.find_one(self._executor, self.name, columns, where, params, order_by, offset=offset)
+
+    def count(self, where: Where = None, params: Params = None) -> int:
+        """How many rows satisfy ``where``."""
+        return rows.count(self._executor, self.name, where, params)
+
+    def exists(self, where: Where = None, params: Params = None) -> bool:
+        """Whether any row satisfies ``where``."""
+        return rows.exists(self._executor, self.name, where, params)
+
+    def update(self, data: Row, where: Where = None, params: Params = None, *, all_rows: bool = False) -> int:
+        """Set the columns of ``data`` in the rows that satisfy ``where``; return how many there were.
+
+        Raises:
+            WhereRequired: without ``where``, unless ``all_rows=True``.
+        """
+        return rows.update(self._executor, self.name, data, where, params, all_rows=all_rows)
+
+    def delete(self, where: Where = None, params: Params = None, *, all_rows: bool = False) -> int:
+        """Remove the rows that satisfy ``where``; return how many there were.
+
+        Raises:
+            WhereRequired: without ``where``, unless ``all_rows=True``.
+        """
+        return rows.delete(self._executor, self.name, where, params, all_rows=all_rows)
+
+    def stream(
+        self,
+        columns: Columns = None,
+        where: Where = None,
+        params: Params = None,
+        order_by: OrderBy = None,
+        *,
+        batch_size: int = 10_000,
+    ) -> Iterator[dict[str, Any]]:
+        """The rows one by one with flat memory; writing to the database in between is fine."""
+        return query.stream(
+            self._executor, self.name, columns, where, params, order_by, batch_size=batch_size
+        )
+
+    def paginate(
+        self,
+        order_by: OrderBy = None,
+        limit: int = 100,
+        after: str | None = None,
+        where: Where = None,
+        params: Params = None,
+    ) -> Page:
+        """One page in ``order_by``; ``page.next`` and ``page.previous`` go into ``after``.
+
+        Keyset pagination: pages stay true while rows are inserted and deleted, and a late page costs what
+        the first one does. The table needs a primary key, which breaks ties.
+        """
+        return paging.paginate(self._executor, self.name, order_by, limit, after, where, params)
+
+    def create_index(
+        self,
+        columns: str | Sequence[str],
+        unique: bool = False,
+        name: str | None = None,
+        where: str | None = None,
+        method: str | None = None,
+    ) -> str:
+        """Create an index, by default named ``idx_<table>_<columns>``; the same one twice is harmless."""
+        return indexes.create_index(
+            self._executor, self.name, columns, unique=unique, name=name, where=where, method=method
+        )
+
+    def list_indexes(self) -> list[dict[str, Any]]:
+        """The indexes: name, table, columns, unique, primary_key, constraint, partial, sql."""
+        return indexes.list_indexes(self._executor, self.name)
+
+    def get_columns(self) -> list[dict[str, Any]]:
+        """Name, declared type, nullable, default and primary_key of each column, in order."""
+        return schema.get_columns(self._executor, self.name)
+
+    def add_column(self, column: str, definition: str | type) -> None:
+        """Add a column; the rows that are there take its default."""
+        schema.add_column(self._executor, self.name, column, definition)
+
+    def drop_column(self, column: str) -> None:
+        """Drop a column with the indexes and constraints it is part of."""
+        schema.drop_column(self._executor, self.name, column)
+
+    def rename_column(self, column: str, new_name: str) -> None:
+        """Give a column another name; keys, indexes, triggers and views follow."""
+        schema.rename_column(self._executor, self.name, column, new_name)
+
+    def alter_column(
+        self,
+        column: str,
+        *,
+        type: str | type | None = None,
+        nullable: bool | None = None,
+        default: Any = UNSET,
+    ) -> None:
+        """Change a column's type, whether it may be NULL, or its default (SQL text, ``None`` for none)."""
+        schema.alter_column(self._executor, self.name, column, type=type, nullable=nullable, default=default)
+
+    def add_foreign_key(
+        self,
+        columns: str | Sequence[str],
+        references: str,
+        keys: str | Sequence[str] | None = None,
+        *,
+        on_delete: str | None = None,
+        on_update: str | None = None,
+    ) -> None:
+        """Make ``columns`` refer to ``keys`` (by default the primary key) of the table ``references``."""
+        schema.add_foreign_key(
+            self._executor, self.name, columns, references, keys, on_delete=on_delete, on_update=on_update
+        )
+
+
+def _length(rows: Any) -> int | None:
+    return len(rows) if hasattr(rows, "__len__") else None
+
+
+class Database:
+    """A SQLite file or a PostgreSQL database; made by :func:`holdfast.connect`.
+
+    Each call that writes is all or nothing. One object may be used from many threads; each has its own
+    connection and its own transaction.
+
+    >>> with holdfast.connect("runs.db") as db:
+    ...     db.create_table("runs", {"id": "INTEGER PRIMARY KEY", "acc": float})
+    ...     db.insert("runs", {"acc": 0.9})
+    1
+    """
+
+    def __init__(self, target: Target, options: Mapping[str, Any], *, if_not_exists: bool = False) -> None:
+        self._engine = engine_for(target.scheme)
+        given = options.get("timeout")
+        self._target = target
+        self._executor = Executor(
+            self._engine,
+            target,
+            self._engine.connect.create(target, options),
+            timeout=self._engine.features.default_timeout if given is None else float(given),
+            is_private=target.is_memory,
+        )
+        self._if_not_exists = if_not_exists
+        self._handles: dict[str, Table] = {}
+        try:
+            self._executor.session()
+        except BaseException:
+            self._executor.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Database {self._target.masked_url}{'' if self.is_open else ', closed'}>"
+
+    # Connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether :meth:`close` has not been called."""
+        return self._executor.is_open
+
+    @property
+    def url(self) -> str:
+        """Where the database is, with any password masked."""
+        return self._target.masked_url
+
+    @property
+    def engine(self) -> sqlalchemy.Engine:
+        """The SQLAlchemy engine: the same pool, and in this thread's transaction the same transaction."""
+        if not self.is_open:
+            raise ClosedError("this database has been closed", hint="connect again")
+        return self._executor.sqlalchemy
+
+    def close(self) -> None:
+        """Give all connections back. A transaction that is still open is rolled back. Twice is harmless."""
+        self._executor.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if exc is None and self.is_open and self._executor.in_transaction:
+                self.commit()
+        finally:
+            self.close()
+
+    # Rows
+
+    def table(self, name: str) -> Table:
+        """A table by its name, with the same verbs; it need not exist yet."""
+        handle = self._handles.get(name)
+        if handle is None:
+            handle = self._handles[name] = Table(self._executor, name)
+        return handle
+
+    __getitem__ = table
+
+    def insert(self, table: str, row: Row) -> Any:
+        """Write one row and return its primary key. See :meth:`Table.insert`."""
+        return self.table(table).insert(row)
+
+    def insert_many(
+        self,
+        table: str,
+        rows: Iterable[Row],
+        *,
+        on_conflict: str = "error",
+        key: str | Sequence[str] | None = None,
+        batch_size: int | None = None,
+        progress: bool | None = False,
+    ) -> int:
+        """Write all rows or none. See :meth:`Table.insert_many`."""
+        return self.table(table).insert_many(
+            rows, on_conflict=on_conflict, key=key, batch_size=batch_size, progress=progress
+        )
+
+    def upsert(self, table: str, row: Row, key: str | Sequence[str] | None = None) -> Any:
+        """Insert a row or update the one with the same key. See :meth:`Table.upsert`."""
+        return self.table(table).upsert(row, key)
+
+    def upsert_many(
+        self,
+        table: str,
+        rows: Iterable[Row],
+        key: str | Sequence[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool | None = False,
+    ) -> int:
+        """Insert or update all rows by key. See :meth:`Table.upsert_many`."""
+        return self.table(table).upsert_many(rows, key, batch_size=batch_size, progress=progress)
+
+    def update_many(
+        self,
+        table: str,
+        rows: Iterable[Row],
+        key: str | Sequence[str] = "id",
+        *,
+        batch_size: int | None = None,
+        progress: bool | None = False,
+    ) -> int:
+        """Change the rows found by key. See :meth:`Table.update_many`."""
+        return self.table(table).update_many(rows, key, batch_size=batch_size, progress=progress)
+
+    def select(
+        self,
+        table: str,
+        columns: Columns = None,
+        where: Where = None,
+        params: Params = None,
+        order_by: OrderBy = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        distinct: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The rows that satisfy ``where``, as dicts. See :meth:`Table.select`."""
+        return self.table(table).select(columns, where, params, order_by, limit, offset, distinct)
+
+    def get(self, table: str, key: Any) -> dict[str, Any]:
+        """The row with that primary key. See :meth:`Table.get`."""
+        return self.table(table).get(key)
+
+    def find_one(
+        self,
+        table: str,
+        columns: Columns = None,
+        where: Where = None,
+        params: Params = None,
+        order_by: OrderBy = None,
+        offset: int | None = None,
+    ) -> dict[str, Any] | None:
+        """The first row that satisfies ``where``, or ``None``."""
+        return self.table(table).find_one(columns, where, params, order_by, offset)
+
+    def count(self, table: str, where: Where = None, params: Params = None) -> int:
+        """How many rows satisfy ``where``."""
+        return self.table(table).count(where, params)
+
+    def exists(self, table: str, where: Where = None, params: Params = None) -> bool:
+        """Whether any row satisfies ``where``."""
+        return self.table(table).exists(where, params)
+
+    def update(
+        self,
+        table: str,
+        data: Row,
+        where: Where = None,
+        params: Params = None,
+        *,
+        all_rows: bool = False,
+    ) -> int:
+        """Change the rows that satisfy ``where``. See :meth:`Table.update`."""
+        return self.table(table).update(data, where, params, all_rows=all_rows)
+
+    def delete(
+        self, table: str, where: Where = None, params: Params = None, *, all_rows: bool = False
+    ) -> int:
+        """Remove the rows that satisfy ``where``. See :meth:`Table.delete`."""
+        return self.table(table).delete(where, params, all_rows=all_rows)
+
+    def stream(
+        self, table_or_sql: str, *args: Any, batch_size: int = 10_000, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of a table or of a query one by one with flat memory.
+
+        For a table the arguments are those of :meth:`Table.stream`; for a query, its ``params``.
+        """
+        return query.stream(self._executor, table_or_sql, *args, batch_size=batch_size, **kwargs)
+
+    def paginate(
+        self,
+        table: str,
+        order_by: OrderBy = None,
+        limit: int = 100,
+        after: str | None = None,
+        where: Where = None,
+        params: Params = None,
+    ) -> Page:
+        """One page of a table. See :meth:`Table.paginate`."""
+        return self.table(table).paginate(order_by, limit, after, where, params)
+
+    # Free SQL
+
+    def execute(self, sql: str, params: Params = None) -> Result:
+        """Run one statement of your own SQL, with ``?`` or ``:name`` for its values.
+
+        >>> db.execute("SELECT count(*) FROM runs WHERE acc > ?", [0.5]).scalar()
+        1
+        """
+        return query.execute(self._executor, sql, params)
+
+    def executemany(self, sql: str, params: Iterable[Params]) -> int:
+        """Run one statement for each set of values, all or none; return how many rows it changed."""
+        return query.executemany(self._executor, sql, params)
+
+    def query(self, sql: str, params: Params = None) -> list[dict[str, Any]]:
+        """The rows of your own SQL as dicts: ``execute(sql, params).rows``."""
+        return query.execute(self._executor, sql, params).rows
+
+    # Transactions
+
+    def transaction(self, *, isolation: str | None = None, read_only: bool = False) -> Transaction:
+        """``with db.transaction():`` all of the block is kept, or nothing; nested, a savepoint.
+
+        After a statement failed in the database the transaction can only be rolled back; wrap a statement
+        that may fail in a nested one to go on.
+        """
+        return Transaction(self._executor, isolation=isolation, read_only=read_only)
+
+    atomic = transaction
+
+    def begin_transaction(self, *, isolation: str | None = None, read_only: bool = False) -> None:
+        """Open a transaction by hand; :meth:`commit` or :meth:`rollback` ends it."""
+        transaction.begin_by_hand(self._executor, isolation=isolation, read_only=read_only)
+
+    def commit(self) -> None:
+        """Keep the work of the transaction that was begun by hand."""
+        transaction.end_by_hand(self._executor, keep=True)
+
+    def rollback(self) -> None:
+        """Undo the work of the transaction that was begun by hand."""
+        transaction.end_by_hand(self._executor, keep=False)
+
+    def run_transaction(
+        self,
+        work: Callable[[], T],
+        *,
+        retries: int = 5,
+        isolation: str | None = None,
+        read_only: bool = False,
+    ) -> T:
+        """Call ``work`` in a transaction, and again from its start when it met a concurrent one."""
+        return transaction.run_transaction(
+            self._executor, work, retries=retries, isolation=isolation, read_only=read_only
+        )
+
+    # Schema
+
+    def create_table(
+        self,
+        name: str,
+        columns: Mapping[str, str | type],
+        *,
+        primary_key: str | Sequence[str] | None = None,
+        foreign_keys: Any = None,
+        unique: str | Sequence[str | Sequence[str]] | None = None,
+        checks: str | Sequence[str] | None = None,
+        if_not_exists: bool | None = None,
+    ) -> None:
+        """Create a table from column names and types: SQL texts of either dialect, or Python types.
+
+        ``foreign_keys`` is such as ``{"user_id": "users(id) ON DELETE CASCADE"}``. INTEGER is 64 bits and
+        REAL is double precision on both engines; ``INTEGER PRIMARY KEY`` and ``SERIAL PRIMARY KEY``
+        generate their values.
+
+        Raises:
+            TableExists: if there is one, unless ``if_not_exists=True``, which leaves it as it is.
+        """
+        schema.create_table(
+            self._executor,
+            name,
+            columns,
+            primary_key=primary_key,
+            foreign_keys=foreign_keys,
+            unique=unique,
+            checks=checks,
+            if_not_exists=self._if_not_exists if if_not_exists is None else if_not_exists,
+        )
+
+    def drop_table(self, name: str, *, if_exists: bool = False) -> None:
+        """Drop a table that no foreign key and no view depends on."""
+        schema.drop_table(self._executor, name, if_exists=if_exists)
+
+    def rename_table(self, name: str, new_name: str) -> None:
+        """Give a table another name; foreign keys, indexes, triggers and views follow."""
+        schema.rename_table(self._executor, name, new_name)
+
+    def table_exists(self, name: str) -> bool:
+        """Whether there is a table or a view of that name."""
+        return schema.table_exists(self._executor, name)
+
+    def list_tables(self) -> list[str]:
+        """The names of the tables, by code point."""
+        return schema.list_tables(self._executor)
+
+    def list_views(self) -> list[str]:
+        """The names of the views, by code point."""
+        return schema.list_views(self._executor)
+
+    def get_columns(self, table: str) -> list[dict[str, Any]]:
+        """Name, declared type, nullable, default and primary_key of each column, in order."""
+        return self.table(table).get_columns()
+
+    def add_column(self, table: str, column: str, definition: str | type) -> None:
+        """Add a column; the rows that are there take its default."""
+        self.table(table).add_column(column, definition)
+
+    def drop_column(self, table: str, column: str) -> None:
+        """Drop a column with the indexes and constraints it is part of."""
+        self.table(table).drop_column(column)
+
+    def rename_column(self, table: str, column: str, new_name: str) -> None:
+        """Give a column another name; keys, indexes, triggers and views follow."""
+        self.table(table).rename_column(column, new_name)
+
+    def alter_column(
+        self,
+        table: str,
+        column: str,
+        *,
+        type: str | type | None = None,
+        nullable: bool | None = None,
+        default: Any = UNSET,
+    ) -> None:
+        """Change a column's type, nullability or default. See :meth:`Table.alter_column`."""
+        self.table(table).alter_column(column, type=type, nullable=nullable, default=default)
+
+    def add_foreign_key(
+        self,
+        table: str,
+        columns: str | Sequence[str],
+        references: str,
+        keys: str | Sequence[str] | None = None,
+        *,
+        on_delete: str | None = None,
+        on_update: str | None = None,
+    ) -> None:
+        """Make columns refer to another table. See :meth:`Table.add_foreign_key`."""
+        self.table(table).add_foreign_key(columns, references, keys, on_delete=on_delete, on_update=on_update)
+
+    def create_index(
+        self,
+        table: str,
+        columns: str | Sequence[str],
+        unique: bool = False,
+        name: str | None = None,
+        where: str | None = None,
+        method: str | None = None,
+    ) -> str:
+        """Create an index, by default named ``idx_<table>_<columns>``; the same one twice is harmless."""
+        return self.table(table).create_index(columns, unique, name, where, method)
+
+    def drop_index(self, table_or_name: str, name: str | None = None) -> None:
+        """Drop an index: ``drop_index(name)`` or ``drop_index(table, name)``."""
+        indexes.drop_index(self._executor, table_or_name, name)
+
+    def list_indexes(self, table: str | None = None) -> list[dict[str, Any]]:
+        """The indexes of a table, or of all tables."""
+        return indexes.list_indexes(self._executor, table)
+
+    # In and out
+
+    def to_dataframe(self, table_or_sql: str, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """A table or a query as a pandas DataFrame; declared types rule, also where there are no rows.
+
+        For a table the arguments are those of :meth:`Table.select`; for a query, its ``params``.
+        """
+        from holdfast.io import frames
+
+        return frames.to_dataframe(self._executor, table_or_sql, *args, **kwargs)
+
+    def from_dataframe(
+        self,
+        df: pd.DataFrame,
+        table: str,
+        if_exists: str = "fail",
+        *,
+        progress: bool | None = None,
+    ) -> int:
+        """Write a DataFrame's rows, all or none; NaN, NaT and NA become NULL.
+
+        A missing table is created from the frame. ``if_exists`` is ``"fail"``, ``"append"`` or ``"replace"``.
+        A named index is written as columns; a plain one is not.
+        """
+        from holdfast.io import frames
+
+        return frames.from_dataframe(self._executor, df, table, if_exists, progress=progress)
+
+    def export_to_csv(
+        self, table: str, path: PathLike, *, progress: bool | None = None, **options: Any
+    ) -> int:
+        """Write a table as CSV and return how many rows there were; NULL is an empty field, ``""`` is ''."""
+        from holdfast.io import csv
+
+        return csv.export_table(self._executor, table, Path(path), progress=progress, **options)
+
+    def export_query_to_csv(
+        self, sql: str, path: PathLike, params: Params = None, *, progress: bool | None = None, **options: Any
+    ) -> int:
+        """Write the rows of a query as CSV and return how many there were."""
+        from holdfast.io import csv
+
+        return csv.export_query(self._executor, sql, Path(path), params, progress=progress, **options)
+
+    def import_from_csv(
+        self,
+        table: str,
+        path: PathLike,
+        if_exists: str = "append",
+        *,
+        extra_columns: str = "error",
+        rejects: PathLike | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> int:
+        """Load a CSV file, all rows or none, and return how many there were.
+
+        An empty field is NULL and ``""`` is ''. A missing table is created from the data; existing types win.
+        ``extra_columns`` is ``"error"``, ``"ignore"`` or ``"add"``; bad rows stop the import, or go to the
+        file ``rejects``.
+
+        Raises:
+            ImportFailed: naming file, line and column of the first bad row; nothing was written.
+        """
+        from holdfast.io import csv
+
+        return csv.import_table(
+            self._executor,
+            table,
+            Path(path),
+            if_exists,
+            extra_columns=extra_columns,
+            rejects=Path(rejects) if rejects is not None else None,
+            progress=progress,
+            **options,
+        )
+
+    # Blobs
+
+    def store_blob(self, table: str, row: Row) -> Any:
+        """Write a row that holds bytes, creating its table where there is none; return its key."""
+        from holdfast.io import blobs
+
+        return blobs.store(self._executor, table, row)
+
+    def get_blob(self, table: str, column: str, where: Where = None, params: Params = None) -> bytes:
+        """The bytes of one column of the first row that satisfies ``where``.
+
+        Raises:
+            NotFoundError: if there is no such row, or its value is NULL.
+        """
+        from holdfast.io import blobs
+
+        return blobs.get(self._executor, table, column, where, params)
+
+    # Upkeep
+
+    def vacuum(self) -> None:
+        """Give unused space back. Not inside a transaction."""
+        from holdfast.inspection import upkeep
+
+        upkeep.vacuum(self._executor)
+
+    def analyze(self) -> None:
+        """Renew the planner's statistics."""
+        from holdfast.inspection import upkeep
+
+        upkeep.analyze(self._executor)
+
+    def optimize(self) -> None:
+        """What the engine advises from time to time: statistics, and a checkpoint or a vacuum."""
+        from holdfast.inspection import upkeep
+
+        upkeep.optimize(self._executor)
+
+    def get_stats(self) -> dict[str, Any]:
+        """``size`` in bytes, ``table_count``, ``rows`` by table, and more."""
+        from holdfast.inspection import report
+
+        return report.stats(self._executor)
+
+    @property
+    def summary(self) -> Summary:
+        """The tables with their columns and row counts; print it."""
+        from holdfast.inspection import report
+
+        return report.summary(self._executor)
+
+    def __call__(self) -> None:
+        """Print :attr:`summary`."""
+        print(self.summary)
+
+    def delete_duplicates(
+        self,
+        table: str,
+        columns: Columns = None,
+        keep: str = "first",
+        dry_run: bool = False,
+    ) -> int:
+        """Remove rows that are alike in ``columns`` but one of each; return how many.
+
+        NULLs equal each other. ``keep`` is ``"first"`` or ``"last"`` by primary key; ``dry_run`` only counts.
+        """
+        from holdfast.tuning import duplicates
+
+        return duplicates.delete_duplicates(self._executor, table, columns, keep, dry_run)
+
+    # Backup
+
+    def backup_database(self, path: PathLike, *, progress: bool | None = None) -> Path:
+        """Write a whole backup by its extension (``.sql``) and return its path; readers and writers go on."""
+        from holdfast.backup import archive
+
+        return archive.backup_database(self._executor, Path(path), progress=progress)
+
+    def backup_table(self, table: str, path: PathLike, *, progress: bool | None = None) -> Path:
+        """Write a backup of one table."""
+        from holdfast.backup import archive
+
+        return archive.backup_table(self._executor, table, Path(path), progress=progress)
+
+    def restore_database(
+        self, path: PathLike, *, unverified: bool = False, progress: bool | None = None
+    ) -> Report:
+        """Put the tables of a backup in the place of those that are here, all or none.
+
+        The new data is compared with what the backup says it holds before anything is kept. Tables that the
+        backup does not name stay as they are. ``unverified=True`` runs a ``.sql`` file of another program.
+
+        Raises:
+            BackupCorrupt: if the file is cut short or changed; the database is as it was.
+        """
+        from holdfast.backup import restore
+
+        return restore.restore_database(self._executor, Path(path), unverified=unverified, progress=progress)
+
+    def restore_table(
+        self, table: str, path: PathLike, *, unverified: bool = False, progress: bool | None = None
+    ) -> Report:
+        """Put one table of a backup in the place of the one that is here."""
+        from holdfast.backup import restore
+
+        return restore.restore_table(
+            self._executor, table, Path(path), unverified=unverified, progress=progress
+        )
+
+    def verify_backup(self, path: PathLike) -> Report:
+        """Restore a backup into a scratch database and compare it with what it says it holds."""
+        from holdfast.backup import verify
+
+        return verify.verify_backup(self._executor, Path(path))
+
+
+def open_database(
+    url: PathLike | None,
+    options: Mapping[str, Any],
+    *,
+    engine: str | None = None,
+    if_not_exists: bool = False,
+) -> Database:
+    """Resolve a URL and options, and open what they name."""
+    from holdfast.settings import resolve
+
+    target = resolve(url, engine=engine, **options)  # type: ignore[arg-type]
+    return Database(target, target.options, if_not_exists=if_not_exists)

@@ -1,0 +1,207 @@
+"""What an engine is: data about a kind of database, and the small parts that know its ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from holdfast.engines.ddl import Target as DdlTarget
+from holdfast.engines.names import quote_identifier
+from holdfast.engines.sqltext import Lexicon
+from holdfast.errors import ColumnNotFound, Error, did_you_mean
+from holdfast.types import Codec, TypeMap
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+    from holdfast.settings import Target
+
+
+class Cursor(Protocol):
+    """What a driver hands back after a statement: the part of PEP 249 that both drivers share."""
+
+    @property
+    def rowcount(self) -> int: ...
+    @property
+    def description(self) -> Sequence[Any] | None: ...
+    def fetchone(self) -> Any: ...
+    def fetchmany(self, size: int = ..., /) -> list[Any]: ...
+    def fetchall(self) -> list[Any]: ...
+    def close(self) -> None: ...
+
+
+Run = Callable[..., Cursor]
+"""``run(sql, params=())``: one statement in neutral text on one connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as the catalogue describes it, with the codec that carries its values."""
+
+    name: str
+    type: str
+    nullable: bool
+    default: str | None
+    primary_key: bool
+    codec: Codec
+    generated: bool = False
+    identity: bool = False
+    collation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """A table or a view: its columns in order and its primary key."""
+
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    is_view: bool = False
+    rowid_key: str | None = None
+    """The column that SQLite fills with the row's number, known from the cursor without RETURNING."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise ColumnNotFound(
+            f"table {self.name!r} has no column {name!r}",
+            hint=did_you_mean(name, self.names, "columns"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """How this kind of database differs, as data: the reasons stand in docs/differences.md."""
+
+    max_parameters: int
+    numbered_parameters: bool
+    "``$1`` on the wire rather than ``?``."
+    null_order: bool
+    "NULLs sort as PostgreSQL has them without being told."
+    binary_collation: str | None
+    "The collation to name in ORDER BY so that text sorts by code point; None where it is the default."
+    retries_busy: bool
+    "A single statement refused by a lock did nothing and may be sent again."
+    index_methods: frozenset[str]
+    no_limit: str
+    "What LIMIT says to mean all rows."
+    like_by_case: str | None
+    "The operator for LIKE with case; None where it must be spelt as GLOB."
+    isolation_levels: frozenset[str]
+    default_timeout: float
+    "Seconds to wait for a lock."
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A pool of connections, and what is to be let go when it is closed."""
+
+    alchemy: sqlalchemy.Engine
+    release: Callable[[], None]
+
+
+class Connect(Protocol):
+    """Opening connections, and what a connection needs while a thread holds it."""
+
+    @property
+    def driver_error(self) -> tuple[type[Exception], ...]: ...
+    def create(self, target: Target, options: Mapping[str, Any]) -> Opened: ...
+    def hold(self, raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor]]: ...
+    def let_go(self, raw: Any) -> None: ...
+    def is_alive(self, raw: Any) -> bool: ...
+    def is_stale(self, exc: BaseException) -> bool: ...
+    def refresh(self, raw: Any) -> None: ...
+    def stream(self, raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]: ...
+    def begin(self, run: Run, *, isolation: str | None, read_only: bool) -> None: ...
+    def ended(self, run: Run, *, read_only: bool) -> None: ...
+
+
+class Catalog(Protocol):
+    """Reading what the database holds. ``run`` takes neutral text."""
+
+    def describe(self, run: Run, table: str, types: TypeMap) -> TableInfo | None: ...
+    def tables(self, run: Run) -> list[str]: ...
+    def views(self, run: Run) -> list[str]: ...
+    def unique_keys(self, run: Run, table: str) -> list[frozenset[str]]: ...
+    def indexes(self, run: Run, table: str | None) -> list[dict[str, Any]]: ...
+    def foreign_keys(self, run: Run, table: str) -> list[dict[str, Any]]: ...
+    def create_sql(self, run: Run, table: str) -> str: ...
+    def result_types(self, raw: Any, sql: str, cursor: Cursor) -> list[str] | None: ...
+
+
+UNSET: Any = object()
+"""Not given, where ``None`` means something."""
+
+
+class Alter(Protocol):
+    """Changing a table in place; each call is one step of an open transaction."""
+
+    def around(self, run: Run) -> AbstractContextManager[None]: ...
+    def drop_table(self, run: Run, table: str) -> None: ...
+    def rename_table(self, run: Run, table: str, new_name: str) -> None: ...
+    def add_column(self, run: Run, table: str, definition: str) -> None: ...
+    def drop_column(self, run: Run, table: str, column: str) -> None: ...
+    def rename_column(self, run: Run, table: str, column: str, new_name: str) -> None: ...
+    def alter_column(
+        self,
+        run: Run,
+        table: str,
+        column: str,
+        *,
+        type: str | None,
+        nullable: bool | None,
+        default: Any,
+    ) -> None: ...
+    def add_foreign_key(
+        self,
+        run: Run,
+        table: str,
+        columns: Sequence[str],
+        references: str,
+        keys: Sequence[str],
+        *,
+        on_delete: str | None,
+        on_update: str | None,
+    ) -> None: ...
+
+
+class Upkeep(Protocol):
+    """Maintenance and figures. ``run`` is outside any transaction."""
+
+    def vacuum(self, run: Run) -> None: ...
+    def analyze(self, run: Run) -> None: ...
+    def optimize(self, run: Run) -> None: ...
+    def size(self, run: Run) -> int: ...
+    def version(self, run: Run) -> str: ...
+
+
+Translate = Callable[[BaseException], Error]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One kind of database: its features and its parts."""
+
+    name: str
+    features: Features
+    lexicon: Lexicon
+    ddl: DdlTarget
+    types: TypeMap
+    connect: Connect
+    catalog: Catalog
+    alter: Alter
+    upkeep: Upkeep
+    translate: Translate
+    insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]
+    "The expressions of RETURNING that an INSERT of these columns needs besides its key."
+
+    def quote(self, name: str) -> str:
+        """``name`` as an identifier in this engine's SQL."""
+        return quote_identifier(name)

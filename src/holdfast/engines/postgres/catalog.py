@@ -1,0 +1,172 @@
+"""What a PostgreSQL database holds, read from its system catalogue. Only the current schema is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.engines.base import Column, Cursor, Run, TableInfo
+from holdfast.engines.names import quote_identifier
+from holdfast.types import TypeMap
+
+_KINDS = "('r', 'p', 'v', 'm', 'f')"
+# Names sort by code point, as on SQLite; ::text because the type "name" has its own order.
+_BY_NAME = 'ORDER BY c.relname::text COLLATE "C"'
+_DECODED = {17: "bytea"}  # by type OID
+_RULES = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+
+def describe(run: Run, table: str, types: TypeMap) -> TableInfo | None:
+    rows = run(
+        "SELECT c.relkind::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+        "pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text, l.collname::text, "
+        "array_position(k.conkey, a.attnum), pg_get_serial_sequence(?, a.attname::text) "
+        "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+        "LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum "
+        "LEFT JOIN pg_collation AS l ON l.oid = a.attcollation "
+        "LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p' "
+        f"WHERE c.relname = ? AND n.nspname = current_schema() AND c.relkind IN {_KINDS} "
+        "ORDER BY a.attnum",
+        (quote_identifier(table), table),
+    ).fetchall()
+    if not rows:
+        return None
+    named = [row for row in rows if row[1] is not None]
+    key = tuple(name for _, name in sorted((row[8], row[1]) for row in named if row[8] is not None))
+    columns = tuple(
+        Column(
+            name=name,
+            type=type_text.upper() if type_text.islower() and '"' not in type_text else type_text,
+            nullable=not not_null,
+            default=None if generated or sequence else default,
+            primary_key=position is not None,
+            codec=types.codec(type_text),
+            generated=bool(generated),
+            identity=bool(identity or sequence),
+            collation=collation,
+        )
+        for _, name, type_text, not_null, default, identity, generated, collation, position, sequence in named
+    )
+    return TableInfo(table, columns, key, is_view=rows[0][0] in ("v", "m"))
+
+
+def _relations(run: Run, kinds: str) -> list[str]:
+    rows = run(
+        "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        f"WHERE n.nspname = current_schema() AND c.relkind IN {kinds} AND NOT c.relispartition {_BY_NAME}"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def tables(run: Run) -> list[str]:
+    return _relations(run, "('r', 'p', 'f')")
+
+
+def views(run: Run) -> list[str]:
+    return _relations(run, "('v', 'm')")
+
+
+def unique_keys(run: Run, table: str) -> list[frozenset[str]]:
+    """The column sets of which no two rows are alike: whole, immediate unique indexes on plain columns."""
+    rows = run(
+        "SELECT array_agg(a.attname::text) FROM pg_index AS i "
+        "CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS u (attnum, position) "
+        "LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = u.attnum "
+        "WHERE i.indrelid = to_regclass(?) AND i.indisunique AND i.indimmediate AND i.indpred IS NULL "
+        "AND u.position <= i.indnkeyatts GROUP BY i.indexrelid",
+        (quote_identifier(table),),
+    ).fetchall()
+    return [frozenset(names) for (names,) in rows if None not in names]
+
+
+def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
+    rows = run(
+        "SELECT t.relname::text, c.relname::text, i.indisunique, i.indisprimary, k.oid IS NOT NULL, "
+        "i.indpred IS NOT NULL, pg_get_indexdef(i.indexrelid), "
+        "ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS u (attnum, position) "
+        "LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = u.attnum "
+        "WHERE u.position <= i.indnkeyatts ORDER BY u.position) "
+        "FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
+        "JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace "
+        "LEFT JOIN pg_constraint AS k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') "
+        "WHERE n.nspname = current_schema() AND (?::text IS NULL OR t.relname = ?::text) "
+        f"{_BY_NAME}",
+        (table, table),
+    ).fetchall()
+    return [
+        {
+            "name": name,
+            "table": owner,
+            "columns": columns,
+            "unique": unique,
+            "primary_key": primary,
+            "constraint": constraint,
+            "partial": partial,
+            "sql": None if constraint else sql,
+        }
+        for owner, name, unique, primary, constraint, partial, sql, columns in rows
+    ]
+
+
+def foreign_keys(run: Run, table: str) -> list[dict[str, Any]]:
+    rows = run(
+        "SELECT f.relname::text, k.confdeltype::text, k.confupdtype::text, "
+        "ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, position) "
+        "JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.attnum ORDER BY u.position), "
+        "ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, position) "
+        "JOIN pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.attnum ORDER BY u.position) "
+        "FROM pg_constraint AS k JOIN pg_class AS f ON f.oid = k.confrelid "
+        "WHERE k.contype = 'f' AND k.conrelid = to_regclass(?) ORDER BY k.oid",
+        (quote_identifier(table),),
+    ).fetchall()
+    return [
+        {
+            "columns": columns,
+            "references": other,
+            "keys": keys,
+            "on_delete": _RULES[on_delete],
+            "on_update": _RULES[on_update],
+        }
+        for other, on_delete, on_update, columns, keys in rows
+    ]
+
+
+def create_sql(run: Run, table: str) -> str:
+    """The statement that makes a table with its constraints, put together from the catalogue."""
+    regclass = quote_identifier(table)
+    view = run(
+        "SELECT pg_get_viewdef(c.oid, true) FROM pg_class AS c "
+        "WHERE c.oid = to_regclass(?) AND c.relkind IN ('v', 'm')",
+        (regclass,),
+    ).fetchall()
+    if view:
+        return f"CREATE VIEW {regclass} AS\n{view[0][0]}"
+    columns = run(
+        "SELECT quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod) "
+        "|| CASE WHEN l.oid <> t.typcollation THEN ' COLLATE ' || quote_ident(l.collname) ELSE '' END "
+        "|| CASE a.attidentity WHEN 'd' THEN ' GENERATED BY DEFAULT AS IDENTITY' "
+        "WHEN 'a' THEN ' GENERATED ALWAYS AS IDENTITY' ELSE '' END "
+        "|| CASE WHEN a.attgenerated = 's' "
+        "THEN ' GENERATED ALWAYS AS (' || pg_get_expr(d.adbin, d.adrelid) || ') STORED' "
+        "WHEN d.oid IS NOT NULL THEN ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid) ELSE '' END "
+        "|| CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END "
+        "FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid "
+        "LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+        "LEFT JOIN pg_collation AS l ON l.oid = a.attcollation "
+        "WHERE a.attrelid = to_regclass(?) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+        (regclass,),
+    ).fetchall()
+    constraints = run(
+        "SELECT 'CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid, true) "
+        "FROM pg_constraint WHERE conrelid = to_regclass(?) AND contype IN ('p', 'u', 'f', 'c', 'x') "
+        "ORDER BY position(contype::text IN 'pufcx'), conname::text COLLATE \"C\"",
+        (regclass,),
+    ).fetchall()
+    lines = ",\n".join(f"    {text}" for (text,) in [*columns, *constraints])
+    return f"CREATE TABLE {regclass} (\n{lines}\n)"
+
+
+def result_types(raw: Any, sql: str, cursor: Cursor) -> list[str] | None:
+    """The types that are to be decoded; the driver has decoded all others by itself."""
+    types = [_DECODED.get(item.type_code, "") for item in cursor.description or ()]
+    return types if any(types) else None

@@ -1,0 +1,190 @@
+"""Opening connections to PostgreSQL with the settings Holdfast promises."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from psycopg import RawCursor, RawServerCursor
+from psycopg.pq import TransactionStatus
+
+from holdfast.engines.base import Cursor, Opened, Run
+from holdfast.engines.pool import SharingPool
+from holdfast.engines.postgres import embedded
+from holdfast.engines.postgres.errors import translate
+from holdfast.errors import ConfigurationError, ConnectionFailed
+from holdfast.settings import Target
+
+DEFAULT_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 5
+# Measured in the design notes: each of the two alone leaves a half-open connection hanging.
+KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+driver_error: tuple[type[Exception], ...] = (psycopg.Error,)
+_refreshes = itertools.count()
+
+
+def create(target: Target, options: Mapping[str, Any]) -> Opened:
+    """A pool of connections to one database of a server, started first where it is an embedded one."""
+    durability = options.get("durability") or "full"
+    if durability not in ("full", "normal"):
+        raise ConfigurationError(f"unknown durability {durability!r}", hint="use 'full' or 'normal'")
+    server = embedded.start(target.directory, target.dbname) if target.directory is not None else None
+    fields = {**(server.conninfo() if server else {}), **target.conninfo()}
+    fields = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "holdfast", **KEEPALIVE, **fields}
+    timeout = options.get("timeout")
+    settings = {
+        "TimeZone": "UTC",
+        "lock_timeout": f"{int((DEFAULT_TIMEOUT if timeout is None else timeout) * 1000)}ms",
+        "synchronous_commit": "on" if durability == "full" else "off",
+        "default_transaction_read_only": "on" if options.get("read_only") else "off",
+    }
+
+    def open_connection() -> psycopg.Connection[Any]:
+        try:
+            raw = psycopg.connect(**fields)
+        except psycopg.Error as exc:
+            raise _unreachable(exc, fields) from exc
+        raw.autocommit = True
+        RawCursor(raw).execute(
+            "SELECT " + ", ".join(f"set_config('{name}', ${i}, false)" for i, name in enumerate(settings, 1)),
+            list(settings.values()),
+        )
+        raw.autocommit = False
+        return raw
+
+    alchemy = sqlalchemy.create_engine(
+        sqlalchemy.URL.create(
+            "postgresql+psycopg",
+            username=fields.get("user"),
+            password=fields.get("password"),
+            host=fields.get("host"),
+            port=int(fields["port"]) if fields.get("port") else None,
+            database=fields.get("dbname"),
+        ),
+        creator=open_connection,
+        poolclass=SharingPool,
+        pool_size=5,
+        max_overflow=-1,
+    )
+    try:
+        alchemy.raw_connection().close()
+    except BaseException:
+        if server:
+            server.release()
+        raise
+    return Opened(alchemy, server.release if server else _nothing)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _unreachable(exc: psycopg.Error, fields: Mapping[str, Any]) -> ConnectionFailed:
+    """Say where nothing answered, in our own words: libpq's may repeat what it was given."""
+    host, port = fields.get("host") or "the default host", fields.get("port") or 5432
+    where = f"PostgreSQL at {host}, port {port}"
+    database = fields.get("dbname") or fields.get("user") or "the default database"
+    said = str(exc)
+    if exc.sqlstate in ("28P01", "28000") or "password authentication failed" in said:
+        return ConnectionFailed(
+            f"{where} refused the user or the password", hint="check POSTGRES_USER and POSTGRES_PASSWORD"
+        )
+    if "no password supplied" in said:
+        return ConnectionFailed(f"{where} asks for a password", hint="give password= or POSTGRES_PASSWORD")
+    if exc.sqlstate == "3D000" or ("database" in said and "does not exist" in said):
+        return ConnectionFailed(
+            f"{where} has no database {database!r}", hint="create it, or check the name in the URL"
+        )
+    if "too many clients" in said or exc.sqlstate == "53300":
+        return ConnectionFailed(
+            f"{where} has no connection free", hint="close some, or raise max_connections"
+        )
+    if "resolve" in said or "Name or service not known" in said:
+        return ConnectionFailed(f"the host {host} is not known", hint="check its name")
+    if isinstance(exc, psycopg.errors.ConnectionTimeout) or "timeout" in said:
+        return ConnectionFailed(
+            f"{where} did not answer within {fields['connect_timeout']} s",
+            hint="check the host, the port and the firewall",
+        )
+    return ConnectionFailed(
+        f"{where} cannot be reached", hint="check that the server runs there and accepts connections"
+    )
+
+
+def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor]]:
+    """Take the connection out of the driver's own transaction keeping.
+
+    Statements are always prepared: that is one round trip once warm, and a prepared text cannot hold two
+    statements, where the simple protocol would run ``SELECT 1; DROP TABLE t``.
+    """
+    raw.autocommit = True
+    cursor = RawCursor(raw)
+
+    def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> Cursor:
+        cursor.executemany(sql, rows)
+        return cursor
+
+    return partial(cursor.execute, prepare=True), execute_many
+
+
+def let_go(raw: Any) -> None:
+    if raw.closed:
+        return
+    with contextlib.suppress(psycopg.Error):
+        raw.rollback()
+        raw.autocommit = False
+
+
+def is_alive(raw: Any) -> bool:
+    return not raw.closed and raw.pgconn.transaction_status != TransactionStatus.UNKNOWN
+
+
+def is_stale(exc: BaseException) -> bool:
+    """A statement was prepared for a table that has changed since."""
+    return isinstance(exc, psycopg.errors.FeatureNotSupported) and "cached plan" in str(exc)
+
+
+def refresh(raw: Any) -> None:
+    """Drop the statements prepared before the schema changed: their result types may be others now.
+
+    The text differs each time because psycopg looks only at statements it has not seen for a reason to
+    drop its own list of them.
+    """
+    if raw.pgconn.transaction_status != TransactionStatus.INERROR:
+        RawCursor(raw).execute(f"DEALLOCATE ALL -- {next(_refreshes)}")
+
+
+def stream(raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    with RawServerCursor(raw, f"hf_{uuid.uuid4().hex}") as cursor:
+        cursor.execute(sql, params)
+        while batch := cursor.fetchmany(size):
+            yield batch
+
+
+def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
+    words = ["BEGIN"]
+    if isolation:
+        words.append(f"ISOLATION LEVEL {isolation}")
+    if read_only:
+        words.append("READ ONLY")
+    run(" ".join(words), ())
+
+
+def ended(run: Run, *, read_only: bool) -> None:
+    """PostgreSQL's transactions leave nothing to put back."""
+
+
+__all__ = ["create", "driver_error", "translate"]

@@ -1,0 +1,41 @@
+"""SQLite, through the standard library's ``sqlite3``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.engines import ddl, sqltext
+from holdfast.engines.base import Engine, Features, TableInfo
+from holdfast.engines.sqlite import alter, catalog, connect, upkeep
+from holdfast.engines.sqlite.errors import translate
+from holdfast.types import Storage, TypeMap
+
+
+def _insert_returning(info: TableInfo, names: Sequence[str]) -> list[str]:
+    return []
+
+
+ENGINE = Engine(
+    name="sqlite",
+    features=Features(
+        max_parameters=32_000,
+        numbered_parameters=False,
+        null_order=False,
+        binary_collation=None,
+        retries_busy=True,
+        index_methods=frozenset({"btree"}),
+        no_limit="-1",
+        like_by_case=None,
+        isolation_levels=frozenset({"SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"}),
+        default_timeout=connect.DEFAULT_TIMEOUT,
+    ),
+    lexicon=sqltext.SQLITE,
+    ddl=ddl.SQLITE,
+    types=TypeMap(Storage.PORTABLE),
+    connect=connect,
+    catalog=catalog,
+    alter=alter,
+    upkeep=upkeep,
+    translate=translate,
+    insert_returning=_insert_returning,
+)

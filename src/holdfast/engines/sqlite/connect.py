@@ -1,0 +1,160 @@
+"""Opening SQLite files with the settings Holdfast promises."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy
+
+from holdfast.engines.base import Cursor, Opened, Run
+from holdfast.engines.pool import SharingPool
+from holdfast.engines.sqlite.errors import translate
+from holdfast.errors import ConfigurationError, ConnectionFailed
+from holdfast.settings import Target
+
+OLDEST = (3, 37, 0)
+DEFAULT_TIMEOUT = 30.0
+# The engine's own wait is short and the retries around it are jittered: one long wait starves writers.
+ENGINE_WAIT = 0.02
+DURABILITY = {"full": "FULL", "normal": "NORMAL"}
+
+driver_error: tuple[type[Exception], ...] = (sqlite3.Error, sqlite3.Warning)
+
+
+def create(target: Target, options: Mapping[str, Any]) -> Opened:
+    """A pool of connections to one file, or to one database in memory that all threads share."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise ConfigurationError(
+            f"SQLite {sqlite3.sqlite_version} is older than 3.37",
+            hint="use a Python that was built with a newer SQLite",
+        )
+    durability = options.get("durability") or "full"
+    if durability not in DURABILITY:
+        raise ConfigurationError(f"unknown durability {durability!r}", hint="use 'full' or 'normal'")
+    read_only = bool(options.get("read_only"))
+    page_size = options.get("page_size")
+    location = _memory() if target.path is None else _file(target.path, read_only=read_only)
+
+    def open_connection() -> sqlite3.Connection:
+        try:
+            return _open(location, read_only, DURABILITY[durability], page_size)
+        except driver_error as exc:
+            error = translate(exc)
+            if isinstance(error, ConnectionFailed):
+                raise type(error)(f"{target.masked_url}: {error.message}", hint=error.hint) from exc
+            raise error from exc
+
+    anchor = open_connection() if target.path is None else None
+    alchemy = sqlalchemy.create_engine(
+        target.sqlalchemy_url(),
+        creator=open_connection,
+        poolclass=SharingPool,
+        pool_size=5,
+        max_overflow=-1,
+    )
+    return Opened(alchemy, anchor.close if anchor else _nothing)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _memory() -> str:
+    return f"file:/holdfast-{uuid.uuid4().hex}?vfs=memdb"
+
+
+def _file(path: Path, *, read_only: bool) -> str:
+    if path.is_dir():
+        raise ConnectionFailed(f"{path} is a directory", hint="name a file in it")
+    if not path.parent.is_dir():
+        raise ConnectionFailed(f"the folder {path.parent} does not exist", hint="create it first")
+    if not path.exists():
+        if read_only:
+            raise ConnectionFailed(f"{path} does not exist", hint="a read-only connection creates nothing")
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as exc:
+            raise ConnectionFailed(f"{path} cannot be created: {exc.strerror}") from exc
+    return f"file:{quote(str(path.resolve()))}?mode={'ro' if read_only else 'rw'}"
+
+
+def _open(location: str, read_only: bool, synchronous: str, page_size: int | None) -> sqlite3.Connection:
+    raw = sqlite3.connect(location, uri=True, timeout=ENGINE_WAIT, check_same_thread=False)
+    try:
+        raw.execute("PRAGMA foreign_keys = ON")
+        raw.execute("PRAGMA trusted_schema = OFF")
+        raw.execute(f"PRAGMA synchronous = {synchronous}")
+        if page_size:
+            raw.execute(f"PRAGMA page_size = {int(page_size)}")
+        if read_only:
+            raw.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        else:
+            _use_wal(raw)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def _use_wal(raw: sqlite3.Connection) -> None:
+    try:
+        raw.execute("PRAGMA journal_mode = WAL").fetchall()
+    except sqlite3.OperationalError as exc:
+        # Somebody is using the file in another mode, or it may not be written: it works as it is.
+        if not exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_READONLY", "SQLITE_LOCKED")):
+            raise
+
+
+def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor]]:
+    """Take the connection out of the driver's own transaction keeping."""
+    raw.isolation_level = None
+    return raw.execute, raw.executemany
+
+
+def let_go(raw: Any) -> None:
+    with contextlib.suppress(*driver_error):
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raw.isolation_level = ""
+
+
+def is_alive(raw: Any) -> bool:
+    return True
+
+
+def is_stale(exc: BaseException) -> bool:
+    return False
+
+
+def refresh(raw: Any) -> None:
+    """SQLite prepares statements again by itself when the schema has changed."""
+
+
+def stream(raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    cursor = raw.execute(sql, params)
+    try:
+        while batch := cursor.fetchmany(size):
+            yield batch
+    finally:
+        cursor.close()
+
+
+def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
+    """Take the write lock at once: a transaction that turns to writing later fails whatever the timeout."""
+    run("BEGIN" if read_only else "BEGIN IMMEDIATE", ())
+    if read_only:
+        run("PRAGMA query_only = ON", ())
+
+
+def ended(run: Run, *, read_only: bool) -> None:
+    if read_only:
+        run("PRAGMA query_only = OFF", ())

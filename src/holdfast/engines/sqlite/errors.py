@@ -1,0 +1,89 @@
+"""SQLite's error codes as Holdfast's errors."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+from holdfast import errors
+
+_CONSTRAINTS: dict[str, tuple[type[errors.IntegrityError], str]] = {
+    "SQLITE_CONSTRAINT_UNIQUE": (errors.UniqueViolation, "another row has the same unique value"),
+    "SQLITE_CONSTRAINT_PRIMARYKEY": (errors.UniqueViolation, "another row has the same key"),
+    "SQLITE_CONSTRAINT_ROWID": (errors.UniqueViolation, "another row has the same key"),
+    "SQLITE_CONSTRAINT_FOREIGNKEY": (
+        errors.ForeignKeyViolation,
+        "a row refers to one that does not exist, or is still referred to",
+    ),
+    "SQLITE_CONSTRAINT_NOTNULL": (errors.NotNullViolation, "a required column has no value"),
+    "SQLITE_CONSTRAINT_CHECK": (errors.CheckViolation, "a CHECK constraint was not met"),
+}
+_NAMED: tuple[tuple[str, type[errors.Error]], ...] = (
+    (r"^no such table", errors.TableNotFound),
+    (r"^no such index", errors.IndexNotFound),
+    (r"^no such column|has no column named", errors.ColumnNotFound),
+    (r"^(table|view) .* already exists|already another table or index", errors.TableExists),
+    (r"^index .* already exists", errors.IndexExists),
+    (r"^duplicate column name", errors.ColumnExists),
+)
+_CODES: dict[str, tuple[type[errors.Error], str, str | None]] = {
+    "SQLITE_BUSY": (
+        errors.DatabaseBusy,
+        "the database is locked by another connection",
+        "give connect(..., timeout=) more seconds, or end the other transaction",
+    ),
+    "SQLITE_LOCKED": (errors.DatabaseBusy, "a table is locked by another statement", None),
+    "SQLITE_READONLY": (
+        errors.ReadOnlyError,
+        "the database cannot be written",
+        "check read_only=, and the permissions of the file and of its folder",
+    ),
+    "SQLITE_CANTOPEN": (
+        errors.ConnectionFailed,
+        "the database file cannot be opened",
+        "check that the path exists and may be read and written",
+    ),
+    "SQLITE_PERM": (errors.ConnectionFailed, "the database file may not be accessed", None),
+    "SQLITE_NOTADB": (
+        errors.ConnectionFailed,
+        "the file is not a SQLite database",
+        "check the path; nothing was written to it",
+    ),
+    "SQLITE_CORRUPT": (errors.DatabaseError, "the database file is damaged", "restore a verified backup"),
+    "SQLITE_FULL": (errors.DatabaseError, "the disk is full; nothing was written", "free some space"),
+    "SQLITE_IOERR": (errors.DatabaseError, "reading or writing the file failed", "check the disk"),
+    "SQLITE_TOOBIG": (errors.ValueRefused, "a value is larger than SQLite's limit of a billion bytes", None),
+    "SQLITE_MISMATCH": (errors.ValueRefused, "a key has the wrong type", None),
+    "SQLITE_INTERRUPT": (errors.DatabaseError, "the statement was interrupted", None),
+}
+
+
+def translate(exc: BaseException) -> errors.Error:
+    """The error that says in Holdfast's words what ``exc`` says in SQLite's."""
+    if isinstance(exc, errors.Error):
+        return exc
+    if isinstance(exc, OverflowError):
+        return errors.ValueRefused("an integer does not fit into 64 bits", hint="store it as TEXT or NUMERIC")
+    if isinstance(exc, UnicodeEncodeError):
+        return errors.ValueRefused("a text holds a lone surrogate and cannot be encoded as UTF-8")
+    text = str(exc)
+    code = getattr(exc, "sqlite_errorname", "") or ""
+    if code in _CONSTRAINTS:
+        kind, message = _CONSTRAINTS[code]
+        place = text.partition(": ")[2]
+        return kind(f"{message}: {place}" if place else message)
+    if code.startswith("SQLITE_CONSTRAINT"):
+        return errors.IntegrityError(text)
+    for prefix, (other, message, hint) in _CODES.items():
+        if code.startswith(prefix):
+            return other(message, hint=hint)
+    for pattern, schema_error in _NAMED:
+        if re.search(pattern, text):
+            return schema_error(text)
+    if "closed database" in text:
+        return errors.ClosedError("this database has been closed", hint="connect again")
+    if isinstance(exc, sqlite3.InterfaceError) or ("type" in text and "not supported" in text):
+        return errors.ValueRefused("SQLite cannot store a value of this type")
+    if isinstance(exc, (sqlite3.ProgrammingError, sqlite3.Warning)) or code == "SQLITE_ERROR":
+        return errors.InvalidQuery(text)
+    return errors.DatabaseError(text)

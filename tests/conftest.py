@@ -1,0 +1,89 @@
+"""Every test that asks for ``db`` or ``url`` runs on every engine, each time on an empty database."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import holdfast
+import servers
+
+ENGINES = ("sqlite", "embedded", "debian")
+_numbers = itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-engine",
+        action="append",
+        default=[],
+        choices=ENGINES,
+        help="fail instead of skipping where this engine cannot be had",
+    )
+
+
+def _server(name: str, config: pytest.Config) -> servers.Server:
+    try:
+        return servers.embedded_server() if name == "embedded" else servers.debian_server()
+    except LookupError as exc:
+        if name in config.getoption("--require-engine"):
+            raise
+        pytest.skip(f"no {name} here: {exc}")
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """The engine that this run of the test is on."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def new_url(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """A function that gives the URL of another empty database of the engine each time."""
+    made: list[str] = []
+
+    def make() -> str:
+        if engine_name == "sqlite":
+            return f"sqlite:///{tmp_path}/db{next(_numbers)}.sqlite"
+        name = f"t{next(_numbers)}"
+        server = _server(engine_name, request.config)
+        server.create_database(name)
+        made.append(name)
+        return server.url(name)
+
+    yield make
+    for name in made:
+        _server(engine_name, request.config).drop_database(name)
+
+
+@pytest.fixture
+def url(engine_name: str, new_url: Callable[[], str], request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database."""
+    if engine_name == "sqlite":
+        return new_url()
+    server = _server(engine_name, request.config)
+    name = _shared_database(server)
+    server.execute("DROP SCHEMA public CASCADE", name)
+    server.execute("CREATE SCHEMA public", name)
+    return server.url(name)
+
+
+_shared: dict[int, str] = {}
+
+
+def _shared_database(server: servers.Server) -> str:
+    if id(server) not in _shared:
+        _shared[id(server)] = f"shared{next(_numbers)}"
+        server.create_database(_shared[id(server)])
+    return _shared[id(server)]
+
+
+@pytest.fixture
+def db(url: str) -> Iterator[holdfast.Database]:
+    """An open, empty database."""
+    with holdfast.connect(url) as database:
+        yield database
