@@ -1,0 +1,58 @@
+# What a developer and CI run. Each target first makes .venv, once, from requirements.lock.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTEST_ARGS ?=
+BIN := .venv/bin
+SOURCES := src tests docs $(wildcard bench)
+UNSAFE := (^|[^._[:alnum:]])(eval|exec|__import__)\(|(import|from) +(pickle|shelve|marshal|dill|cloudpickle|joblib)
+
+.PHONY: demo test lint bench docs lock clean
+
+demo: .venv/.ready
+	$(BIN)/holdfast demo
+
+test: .venv/.ready
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.ready
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if grep -rnE '$(UNSAFE)' src --include='*.py'; then echo 'no pickle, eval or exec in src'; exit 1; fi
+
+bench: .venv-bench/.ready
+	.venv-bench/bin/python bench/run.py
+
+docs: .venv/.ready
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m pytest -q tests/faces/test_docs.py $(PYTEST_ARGS)
+
+# The lock names versions and hashes, and no place they come from: pip's own configuration says that.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock
+
+clean:
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/.ready: pyproject.toml requirements.lock
+	@$(call make_venv,.venv)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv-bench/.ready: pyproject.toml requirements.lock bench/requirements.txt
+	@$(call make_venv,.venv-bench)
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --editable '.[postgres,embedded,frames]'
+	@touch $@
+
+define make_venv
+if [ -z "$(PYTHON)" ]; then echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3'; exit 1; fi; \
+$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo '$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv'; exit 1; }; \
+echo 'Installing into $(1), once; this takes a minute or two.'; \
+$(PYTHON) -m venv $(1)
+endef
