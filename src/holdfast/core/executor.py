@@ -198,7 +198,7 @@ class Executor:
         borrowed = None if session.stack or self.is_private else self.sqlalchemy.raw_connection()
         raw = borrowed.dbapi_connection if borrowed else session.raw
         try:
-            yield from parts.stream(raw, native, params, batch_size)
+            yield from parts.stream(raw, native, params, batch_size, shared=borrowed is None)
         except self._driver_error as exc:
             if borrowed is None and session.stack:
                 session.aborted, session.ready = True, False

@@ -167,7 +167,8 @@ def refresh(raw: Any) -> None:
         RawCursor(raw).execute(f"DEALLOCATE ALL -- {next(_refreshes)}")
 
 
-def stream(raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]:
+def stream(raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool) -> Iterator[list[Any]]:
+    """Batches of rows from a cursor of the server, which writes of the same transaction do not change."""
     with RawServerCursor(raw, f"hf_{uuid.uuid4().hex}") as cursor:
         cursor.execute(sql, params)
         while batch := cursor.fetchmany(size):

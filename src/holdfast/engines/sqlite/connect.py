@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import uuid
@@ -14,6 +15,7 @@ from urllib.parse import quote
 import sqlalchemy
 
 from holdfast.engines.base import Cursor, Opened, Run
+from holdfast.engines.names import quote_identifier
 from holdfast.engines.pool import SharingPool
 from holdfast.engines.sqlite.errors import translate
 from holdfast.errors import ConfigurationError, ConnectionFailed
@@ -24,6 +26,8 @@ DEFAULT_TIMEOUT = 30.0
 # The engine's own wait is short and the retries around it are jittered: one long wait starves writers.
 ENGINE_WAIT = 0.02
 DURABILITY = {"full": "FULL", "normal": "NORMAL"}
+
+_streams = itertools.count()
 
 driver_error: tuple[type[Exception], ...] = (sqlite3.Error, sqlite3.Warning)
 
@@ -139,13 +143,33 @@ def refresh(raw: Any) -> None:
     """SQLite prepares statements again by itself when the schema has changed."""
 
 
-def stream(raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]:
+def stream(raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool) -> Iterator[list[Any]]:
+    """Batches of rows; on a ``shared`` connection from a copy, so that its writes do not show up in them."""
+    if shared and not raw.execute("PRAGMA query_only").fetchone()[0]:
+        yield from _stream_copy(raw, sql, params, size)
+        return
     cursor = raw.execute(sql, params)
     try:
         while batch := cursor.fetchmany(size):
             yield batch
     finally:
         cursor.close()
+
+
+def _stream_copy(raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    copy = quote_identifier(f"holdfast stream {next(_streams)}")
+    raw.execute(f"CREATE TEMP TABLE {copy} AS {sql}", params)
+    names = {item[0].lower() for item in raw.execute(f"SELECT * FROM temp.{copy} LIMIT 0").description}
+    number = next(name for name in ("rowid", "_rowid_", "oid") if name not in names)
+    page = f"SELECT {number}, * FROM temp.{copy} WHERE {number} > ? ORDER BY {number} LIMIT ?"
+    last = 0
+    try:
+        while batch := raw.execute(page, (last, size)).fetchall():
+            last = batch[-1][0]
+            yield [row[1:] for row in batch]
+    finally:
+        with contextlib.suppress(*driver_error):
+            raw.execute(f"DROP TABLE temp.{copy}")
 
 
 def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
