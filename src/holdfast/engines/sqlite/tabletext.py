@@ -157,10 +157,18 @@ def without_items(table: TableText, indexes: Iterable[int]) -> TableText:
         if index + 1 < len(table.items):
             edits = [(item.start, table.items[index + 1].start, "")]
         else:
-            edits = [(item.start, item.end, "")]
-            edits += [(item.comma.start, _end(item.comma), "")] if item.comma else []
+            edits = _last_item(table.sql, item)
         table = read_table(edited(table.sql, edits))
     return table
+
+
+def _last_item(sql: str, item: Item) -> list[tuple[int, int, str]]:
+    if item.comma is None:
+        return [(item.start, item.end, "")]
+    if not sql[_end(item.comma) : item.start].strip():
+        return [(item.comma.start, item.end, "")]
+    # What stands between them is a comment, on what came before the comma.
+    return [(item.comma.start, _end(item.comma), ""), (item.start, item.end, "")]
 
 
 def with_item(table: TableText, text: str, *, is_column: bool) -> TableText:
