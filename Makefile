@@ -39,14 +39,14 @@ clean:
 
 .venv/.ready: pyproject.toml requirements.lock
 	@$(call make_venv,.venv)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 .venv-bench/.ready: pyproject.toml requirements.lock bench/requirements.txt
 	@$(call make_venv,.venv-bench)
-	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
-	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --editable '.[postgres,embedded,frames]'
+	@.venv-bench/bin/pip install -qq --disable-pip-version-check -r bench/requirements.txt
+	@.venv-bench/bin/pip install -qq --disable-pip-version-check --editable '.[postgres,embedded,frames]'
 	@touch $@
 
 define make_venv
