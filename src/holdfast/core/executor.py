@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import event
+
 from holdfast.core.retry import until_free
 from holdfast.core.session import Session, share_transactions
 from holdfast.engines.base import Cursor, Engine, Opened, TableInfo
@@ -18,7 +20,6 @@ from holdfast.errors import (
     ColumnNotFound,
     ConnectionLost,
     DatabaseBusy,
-    Error,
     SerializationFailure,
     TableNotFound,
     TransactionAborted,
@@ -59,6 +60,7 @@ class Executor:
         self._open = True
         self._release = opened.release
         share_transactions(opened.alchemy, self._shared_session)
+        event.listen(opened.alchemy, "checkin", self._returned)
         _executors.add(self)
 
     # Connections
@@ -86,6 +88,11 @@ class Executor:
         self._local.session = session
         self._sessions.add(session)
         return session
+
+    def _returned(self, raw: Any, record: Any) -> None:
+        # Also when a thread ends and its connection comes back by itself.
+        if raw is not None:
+            self.engine.connect.let_go(raw)
 
     def _shared_session(self) -> Session | None:
         session: Session | None = getattr(self._local, "session", None)
@@ -115,7 +122,6 @@ class Executor:
         for session in list(self._sessions):
             session.ready = False
             session.stack.clear()
-            self.engine.connect.let_go(session.raw)
             session.fairy.close()
         self._local = threading.local()
         self.sqlalchemy.dispose()
@@ -300,9 +306,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def sent_at_once(executor: Executor, error: type[Error]) -> None:
-    """Refuse to go on inside a transaction, where the statement could not be undone."""
-    if executor.in_transaction:
-        raise error("this cannot be part of a transaction", hint="commit or roll back first")
