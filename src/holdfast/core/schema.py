@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import UNSET, Run
-from holdfast.engines.ddl import create_table_sql, parse_foreign_keys, render_column
+from holdfast.engines.ddl import create_table_sql, default_sql, parse_foreign_keys, render_column
 from holdfast.engines.definition import ColumnSpec, parse_column
 from holdfast.engines.names import check_identifier
 from holdfast.errors import ColumnExists, InvalidQuery, SchemaError, TableExists, TableNotFound
@@ -190,7 +190,7 @@ def alter_column(
 ) -> None:
     """Change a column's type, whether it may be NULL, or its default (SQL text; ``None`` removes it)."""
     _table(executor, table)
-    executor.describe(table).column(column)
+    known = executor.describe(table).column(column)
     if type is None and nullable is None and default is UNSET:
         raise InvalidQuery("there is nothing to change", hint="give type=, nullable= or default=")
     type_text = None
@@ -198,10 +198,22 @@ def alter_column(
         spec = column_spec(executor, column, type)
         rendered = render_column(spec, executor.engine.ddl, [column])
         type_text = rendered.removeprefix(executor.engine.quote(column)).strip()
+    if default is not UNSET and default is not None:
+        default = _default_text(executor, column, spec.type_text if type is not None else known.type, default)
     with altering(executor) as run:
         executor.engine.alter.alter_column(
             run, table, column, type=type_text, nullable=nullable, default=default
         )
+
+
+def _default_text(executor: Executor, column: str, type_text: str, default: Any) -> str:
+    """A default in this engine's SQL, after it is known to be one expression and nothing else."""
+    if not isinstance(default, str):
+        raise InvalidQuery(f"the default of {column!r} must be SQL text", hint='such as "0" or "\'new\'"')
+    spec = parse_column(column, f"{type_text} DEFAULT {default}", executor.engine.lexicon)
+    if spec != ColumnSpec(column, spec.type_text, default=spec.default):
+        raise InvalidQuery(f"the default of {column!r} is more than an expression")
+    return default_sql(spec, executor.engine.ddl)
 
 
 def add_foreign_key(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
@@ -149,6 +149,8 @@ class _Comparison:
         return self.name + collation(self.executor, self.column)
 
     def encode(self, value: Any) -> Any:
+        if type(value) is int:
+            return self._within(value, lambda: self.column.codec.encode(value))
         return encode(self.table, self.column, value)
 
     def bound(self, value: Any) -> Any:
@@ -156,8 +158,19 @@ class _Comparison:
         kind = self.column.codec.kind.name
         is_number = kind in ("integer", "float", "decimal") and isinstance(value, (int, float, Decimal))
         if is_number or (kind == "text" and isinstance(value, str)):
-            return self.executor.engine.types.param(value)
+            return self._within(value, lambda: self.executor.engine.types.param(value))
         return self.encode(value)
+
+    def _within(self, value: Any, convert: Callable[[], Any]) -> Any:
+        """Refuse on every engine what one of them cannot take."""
+        try:
+            if isinstance(value, (int, Decimal)) and not -(2**63) <= value < 2**63:
+                raise ValueRefused("a number does not fit into 64 bits")
+            return convert()
+        except ValueRefused as exc:
+            raise located(exc, self.table, self.column) from exc
+        except InvalidOperation as exc:
+            raise located(ValueRefused("NaN cannot be compared"), self.table, self.column) from exc
 
 
 def _compare(executor: Executor, info: TableInfo, column: Column, operator: str, value: Any) -> Fragment:
@@ -233,8 +246,13 @@ def _between(entry: _Comparison, value: Any) -> Fragment:
 
 
 def _like(entry: _Comparison, value: Any) -> Fragment:
+    if entry.column.codec.kind.name not in ("text", "other"):
+        raise InvalidQuery(
+            f"{entry.operator} needs a text column, and {entry.column.name!r} is {entry.column.type}"
+        )
     if not isinstance(value, str):
         raise InvalidQuery(f"{entry.operator} on {entry.column.name!r} takes a text")
+    value = entry.encode(value) if entry.column.codec.kind.length is None else entry.bound(value)
     negation = "NOT " if entry.operator.startswith("not") else ""
     operator = entry.executor.engine.features.like_by_case
     if operator is not None:
