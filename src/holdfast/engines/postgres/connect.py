@@ -17,7 +17,6 @@ from psycopg.pq import TransactionStatus
 from holdfast.engines.base import Cursor, Opened, Run
 from holdfast.engines.pool import SharingPool
 from holdfast.engines.postgres import embedded
-from holdfast.engines.postgres.errors import translate
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
 
@@ -186,6 +185,3 @@ def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
 
 def ended(run: Run, *, read_only: bool) -> None:
     """PostgreSQL's transactions leave nothing to put back."""
-
-
-__all__ = ["create", "driver_error", "translate"]
