@@ -1,0 +1,6 @@
+"""``python -m holdfast``: the program ``holdfast``."""
+
+from holdfast.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,40 @@
+"""Commands for backups: backup, verify, restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import opening
+
+File = Annotated[Path, typer.Argument(metavar="FILE.sql", help="The backup.", show_default=False)]
+
+
+def backup(url: opening.URL, path: File) -> None:
+    """Write a backup of the whole database; readers and writers go on."""
+    with opening.to_read(url) as db:
+        written = db.backup_database(path)
+    print(f"wrote {written}")
+
+
+def verify(url: opening.URL, path: File) -> None:
+    """Prove a backup by restoring it beside the database, which stays as it is."""
+    with opening.to_read(url) as db:
+        print(db.verify_backup(path))
+
+
+def restore(
+    url: opening.URL,
+    path: File,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Run a .sql file that another program wrote.")
+    ] = False,
+) -> None:
+    """Put the tables of a backup in the place of those in the database, all or none."""
+    with opening.to_write(url) as db:
+        print(db.restore_database(path, unverified=unverified))
+
+
+COMMANDS = (backup, verify, restore)

@@ -1,0 +1,112 @@
+"""Commands that look at a database: tables, schema, summary, diagram."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.cli import opening
+from holdfast.cli.output import AsJson, show, write_json
+
+if TYPE_CHECKING:
+    from holdfast.database import Database
+
+
+def tables(url: opening.URL, as_json: AsJson = False) -> None:
+    """List the tables with their row counts."""
+    with opening.to_read(url) as db:
+        found = [{"table": name, "rows": db.count(name)} for name in db.list_tables()]
+    if as_json:
+        write_json(found)
+    else:
+        show(["table", "rows"], [row.values() for row in found])
+
+
+def schema(
+    url: opening.URL,
+    table: Annotated[
+        str | None, typer.Argument(metavar="[TABLE]", help="One table; without it, all.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    as_sql: Annotated[bool, typer.Option("--sql", help="Print CREATE statements.")] = False,
+) -> None:
+    """Show columns, keys and indexes of one table or of all."""
+    import holdfast
+
+    with opening.to_read(url) as db:
+        names = [table] if table is not None else db.list_tables()
+        if as_sql:
+            for name in names:
+                print(f"{holdfast.inspect(db).get_create_table_sql(name).rstrip(';')};")
+            return
+        found = {name: _describe(db, name) for name in names}
+    if as_json:
+        write_json(found)
+        return
+    for number, (name, described) in enumerate(found.items()):
+        if number:
+            print()
+        _show_table(name, described)
+
+
+def _describe(db: Database, table: str) -> dict[str, Any]:
+    import holdfast
+
+    return {
+        "columns": db.get_columns(table),
+        "foreign_keys": holdfast.inspect(db).get_foreign_keys(table),
+        "indexes": [index for index in db.list_indexes(table) if not index["primary_key"]],
+    }
+
+
+def _show_table(name: str, described: dict[str, Any]) -> None:
+    references = {
+        column: f"-> {key['references']}({', '.join(key['keys'])})"
+        for key in described["foreign_keys"]
+        for column in key["columns"]
+    }
+    show(
+        ["column", "type", "null", "default", "key"],
+        [
+            (
+                column["name"],
+                column["type"],
+                "yes" if column["nullable"] else "no",
+                column["default"] if column["default"] is not None else "",
+                " ".join(
+                    filter(None, ["primary" * column["primary_key"], references.get(column["name"], "")])
+                ),
+            )
+            for column in described["columns"]
+        ],
+        title=name,
+    )
+    for index in described["indexes"]:
+        kind = "unique index" if index["unique"] else "index"
+        print(f"{kind} {index['name']} ({', '.join(map(str, index['columns']))})")
+
+
+def summary(url: opening.URL) -> None:
+    """Print the database at a glance: size, tables, columns, row counts."""
+    with opening.to_read(url) as db:
+        print(db.summary)
+
+
+def diagram(
+    url: opening.URL,
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="The picture: .png, .svg, .mmd or .dot.", show_default=False),
+    ],
+) -> None:
+    """Draw the tables and their foreign keys."""
+    import holdfast
+
+    with opening.to_read(url) as db:
+        holdfast.inspect(db).generate_schema_diagram(path)
+    print(f"wrote {path}")
+
+
+COMMANDS = (tables, schema, summary, diagram)

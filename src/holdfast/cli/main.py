@@ -1,0 +1,98 @@
+"""The program ``holdfast``: one file of commands per family, and what all of them share."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from holdfast._version import __version__
+from holdfast.cli import backups, catalog, demo, query, transfer
+from holdfast.errors import ConfigurationError, Error
+
+app = typer.Typer(
+    name="holdfast",
+    help="The same data layer on a SQLite file and on a PostgreSQL server.",
+    epilog="URL is a path (runs.db), sqlite:///runs.db, postgresql://user@host/database or "
+    "postgresql+embedded:///./folder.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for family in (catalog, query, transfer, backups, demo):
+    for command in family.COMMANDS:
+        app.command()(command)
+
+# Typer gives no other name to the class of all mistakes on a command line.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_debug = False
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and leave with its exit code: 0, 1 if it failed, 2 if it was called wrongly."""
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the pipe has seen enough; Python would complain once more while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        result: Any = app(list(arguments), prog_name="holdfast", standalone_mode=False)
+    except BrokenPipeError:
+        raise
+    except Exception as exc:
+        if isinstance(exc, _UsageError) and not str(exc):
+            return 2  # no command was named, and the help has been shown
+        if _debug:
+            import traceback
+
+            traceback.print_exc()
+        print(f"Error: {_one_line(exc)}", file=sys.stderr)
+        return 2 if isinstance(exc, (_UsageError, ConfigurationError)) else 1
+    if result == 130:
+        print("Interrupted", file=sys.stderr)
+    return result if isinstance(result, int) else 0
+
+
+def _one_line(exc: Exception) -> str:
+    if isinstance(exc, Error):
+        text = str(exc)
+    elif isinstance(exc, _UsageError):
+        context = getattr(exc, "ctx", None)
+        path = context.command_path if context else "holdfast"
+        text = f"{exc.format_message().rstrip('.')}; see {path} --help"  # type: ignore[attr-defined]
+    elif isinstance(exc, OSError) and exc.filename is not None:
+        text = f"{exc.filename}: {exc.strerror}"
+    else:
+        text = f"{type(exc).__name__}: {exc}; holdfast --debug shows where it came from"
+    return re.sub(r"://[^\s/@]*:[^\s@]*@", "://***@", " ".join(text.split()))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,46 @@
+"""Opening the database that a command names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from holdfast.database import Database
+
+URL = Annotated[str, typer.Argument(metavar="URL", help="The database: a path or a URL.", show_default=False)]
+
+
+def to_read(url: str) -> Database:
+    """Open for reading alone; what is not there is not created."""
+    import holdfast
+
+    _refuse_missing(url)
+    return holdfast.connect(url, read_only=True)
+
+
+def to_change(url: str) -> Database:
+    """Open for writing what is there already."""
+    _refuse_missing(url)
+    return to_write(url)
+
+
+def to_write(url: str) -> Database:
+    """Open for writing; a SQLite file, or an embedded server's folder, is created if it is not there."""
+    import holdfast
+
+    return holdfast.connect(url)
+
+
+def _refuse_missing(url: str) -> None:
+    from holdfast.errors import ConnectionFailed
+    from holdfast.settings import resolve
+
+    target = resolve(url)
+    place = target.path or (target.directory / "PG_VERSION" if target.directory else None)
+    if place is not None and not place.exists():
+        raise ConnectionFailed(
+            f"there is no database at {target.path or target.directory}",
+            hint="check the path; nothing was created",
+        )

@@ -1,0 +1,166 @@
+"""How rows are shown: a table on a terminal, aligned text in a pipe, JSON and CSV for machines."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date, time
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NUMBERS = (int, float, Decimal)
+
+
+def show(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[Any]],
+    *,
+    title: str | None = None,
+    right: Sequence[bool] | None = None,
+) -> None:
+    """Print rows for a person; ``right`` aligned are by default the columns of nothing but numbers."""
+    table = [tuple(row) for row in rows]
+    right = right or [
+        any(row[at] is not None for row in table)
+        and all(row[at] is None or _is_number(row[at]) for row in table)
+        for at in range(len(columns))
+    ]
+    cells = [[printable(value) for value in row] for row in table]
+    if sys.stdout.isatty():
+        _show_on_terminal(columns, cells, right, title)
+    else:
+        _show_plain(columns, cells, right, title)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, NUMBERS) and not isinstance(value, bool)
+
+
+def printable(value: Any) -> str:
+    """One line of a value, without control characters: a terminal would obey them."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
+    if hasattr(value, "dtype"):
+        return f"<{value.dtype} array {value.shape}>"
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    else:
+        text = _json(value) if isinstance(value, (dict, list)) else str(value)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _show_on_terminal(
+    columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str | None
+) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(title, "bold") if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name, is_right in zip(columns, right, strict=True):
+        table.add_column(
+            Text(printable(name)),
+            justify="right" if is_right else "left",
+            overflow="fold",
+            header_style="bold",
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _show_plain(
+    columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str | None
+) -> None:
+    from rich.cells import cell_len
+
+    lines = [[printable(name) for name in columns], *cells]
+    widths = [max(cell_len(line[at]) for line in lines) for at in range(len(columns))]
+    lines.insert(1, ["-" * width for width in widths])
+    if title:
+        print(title)
+    for line in lines:
+        parts = [
+            " " * (width - cell_len(cell)) + cell if is_right else cell + " " * (width - cell_len(cell))
+            for cell, width, is_right in zip(line, widths, right, strict=True)
+        ]
+        print("  ".join(parts).rstrip())
+
+
+def panel(title: str, items: Iterable[tuple[str, str]]) -> None:
+    """Print names and what belongs to them, on a terminal in a frame."""
+    pairs = list(items)
+    if not sys.stdout.isatty():
+        print(title)
+        for name, value in pairs:
+            print(f"  {name:<10}{value}")
+        return
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    for name, value in pairs:
+        grid.add_row(Text(name, "bold"), Text(value, overflow="fold"))
+    Console().print(Panel(grid, title=title, title_align="left", expand=False))
+
+
+def write_json(value: Any) -> None:
+    """Print a value as JSON; a list of rows one row a line."""
+    if not isinstance(value, list) or not value:
+        print(_json(value))
+        return
+    print("[" + ",\n ".join(map(_json, value)) + "]")
+
+
+def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows as the CSV that ``export`` writes: NULL is an empty field, the empty text is ``""``."""
+    from holdfast.io import values
+
+    print(values.header(columns, ","))
+    writers = [values.writer(name, None, delimiter=",", null="", spreadsheet_safe=False) for name in columns]
+    for row in rows:
+        print(",".join(write([value])[0] for write, value in zip(writers, row, strict=True)))
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, default=_jsonable, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value), default=_jsonable, ensure_ascii=False)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(one) for one in value]
+    return value
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if hasattr(value, "tolist"):
+        return _without_nan(value.tolist())
+    return str(value)

@@ -1,0 +1,68 @@
+"""The command that runs your own SQL."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import opening
+from holdfast.cli.output import AsJson, show, write_csv, write_json
+from holdfast.errors import ReadOnlyError
+
+
+def query(
+    url: opening.URL,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One statement.", show_default=False)],
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="The value of :NAME in SQL: JSON where it is JSON (5, true, null, '\"5\"'), else text.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; NULL is an empty field.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Let the statement change the database.")] = False,
+) -> None:
+    """Run one SQL statement and print its rows; nothing is changed without --write."""
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    params = dict(map(_named, param or ()))
+    with opening.to_change(url) if write else opening.to_read(url) as db:
+        try:
+            result = db.execute(sql, params)
+        except ReadOnlyError as exc:
+            raise exc if write else _read_only() from exc
+        if as_json:
+            write_json(result.rows)
+        elif as_csv:
+            write_csv(result.columns, result.tuples)
+        elif result.columns:
+            show(result.columns, result.tuples)
+        else:
+            print(f"{result.rowcount} rows changed")
+
+
+def _read_only() -> ReadOnlyError:
+    return ReadOnlyError(
+        "the statement would change the database", hint="add --write to let it; nothing was changed"
+    )
+
+
+def _named(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise typer.BadParameter("--param takes NAME=VALUE")
+    try:
+        return name, json.loads(value, parse_constant=_refuse)
+    except ValueError:
+        return name, value
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(text)
+
+
+COMMANDS = (query,)

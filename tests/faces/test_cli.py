@@ -1,0 +1,261 @@
+"""The real program, run as a process, on SQLite and on the embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import holdfast
+
+PROGRAM = [sys.executable, "-m", "holdfast.cli.main"]
+
+
+def run(
+    *arguments: str, given: str | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments], input=given, capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+
+
+def output(*arguments: str, given: str | None = None) -> str:
+    done = run(*arguments, given=given)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def refusal(code: int, *arguments: str, cwd: Path | None = None) -> str:
+    done = run(*arguments, cwd=cwd)
+    assert (done.returncode, done.stdout) == (code, ""), done
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.fixture(params=["sqlite", "embedded"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def filled(url: str) -> Iterator[str]:
+    with holdfast.connect(url) as db:
+        db.create_table("labs", {"id": "INTEGER PRIMARY KEY", "name": "TEXT NOT NULL"})
+        db.create_table(
+            "runs",
+            {"id": "INTEGER PRIMARY KEY", "lab": "INTEGER", "note": "TEXT", "acc": "REAL", "more": "JSON"},
+            foreign_keys={"lab": "labs(id)"},
+        )
+        db.create_index("runs", "acc")
+        db.insert("labs", {"id": 1, "name": "Kyoto"})
+        db.insert("runs", {"id": 1, "lab": 1, "note": "a,b", "acc": 0.5, "more": {"k": [1]}})
+        db.insert("runs", {"id": 2, "lab": 1, "note": "", "acc": float("inf")})
+        db.insert("runs", {"id": 3})
+    return url
+
+
+def test_tables_are_listed_with_their_counts(filled):
+    assert output("tables", filled).split() == ["table", "rows", "-----", "----", "labs", "1", "runs", "3"]
+    listed = json.loads(output("tables", filled, "--json"))
+    assert listed == [{"table": "labs", "rows": 1}, {"table": "runs", "rows": 3}]
+
+
+def test_the_schema_names_columns_keys_and_indexes(filled):
+    shown = output("schema", filled)
+    assert "lab " in shown
+    assert "-> labs(id)" in shown
+    assert "index idx_runs_acc (acc)" in shown
+    one = json.loads(output("schema", filled, "labs", "--json"))
+    assert [column["name"] for column in one["labs"]["columns"]] == ["id", "name"]
+
+
+def test_the_schema_as_sql_makes_the_same_tables(filled, new_url):
+    statements = output("schema", filled, "--sql").split(";\n")
+    with holdfast.connect(new_url()) as db:
+        for statement in filter(None, statements):
+            db.execute(statement)
+        assert db.list_tables() == ["labs", "runs"]
+
+
+def test_the_summary_and_the_diagram_show_every_table(filled, tmp_path):
+    shown = output("summary", filled)
+    assert "labs" in shown
+    assert "runs" in shown
+    output("diagram", filled, str(tmp_path / "schema.svg"))
+    assert "<svg" in (tmp_path / "schema.svg").read_text()
+
+
+def test_a_query_takes_parameters_and_prints_three_ways(filled):
+    sql = "SELECT id, note, acc, more FROM runs WHERE id <= :top ORDER BY id"
+    rows = json.loads(output("query", filled, sql, "--param", "top=2", "--json"))
+    assert rows[0] == {"id": 1, "note": "a,b", "acc": 0.5, "more": {"k": [1]}}
+    assert rows[1] == {"id": 2, "note": "", "acc": "inf", "more": None}
+    assert output("query", filled, sql, "--param", "top=1").splitlines() == [
+        "id  note  acc  more",
+        "--  ----  ---  ----------",
+        ' 1  a,b   0.5  {"k": [1]}',
+    ]
+    lines = output("query", filled, sql, "--param", "top=2", "--csv").splitlines()
+    assert lines == ["id,note,acc,more", '1,"a,b",0.5,"{""k"":[1]}"', '2,"",inf,']
+
+
+def test_a_parameter_is_text_where_it_is_not_json(filled):
+    sql = "SELECT id FROM runs WHERE note = :note"
+    assert json.loads(output("query", filled, sql, "--param", "note=a,b", "--json")) == [{"id": 1}]
+    assert json.loads(output("query", filled, sql, "--param", 'note="a,b"', "--json")) == [{"id": 1}]
+    assert json.loads(output("query", filled, sql, "--param", "note=x'; DROP TABLE runs;--", "--json")) == []
+
+
+def test_a_query_changes_nothing_without_write(filled):
+    assert "--write" in refusal(1, "query", filled, "DELETE FROM runs")
+    assert output("query", filled, "DELETE FROM runs WHERE id = 3", "--write") == "1 rows changed\n"
+    assert json.loads(output("tables", filled, "--json"))[1]["rows"] == 2
+
+
+def test_rows_leave_and_come_back_as_csv(filled, tmp_path):
+    path = str(tmp_path / "runs.csv")
+    assert output("export", filled, "runs", path) == f"wrote 3 rows to {path}\n"
+    assert output("export", filled, "runs", "-") == Path(path).read_text()
+    assert output("export", filled, "SELECT id FROM runs WHERE id = 2", "-") == "id\n2\n"
+    assert output("import", filled, "copies", path) == "loaded 3 rows into copies\n"
+    output("import", filled, "more copies", "-", given=Path(path).read_text())
+    same = "SELECT id, note, acc FROM {} ORDER BY id"
+    texts = {output("query", filled, same.format(name)) for name in ("runs", "copies", '"more copies"')}
+    assert len(texts) == 1
+
+
+def test_a_bad_file_is_not_imported(filled, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("id,lab\n4,1\nfive,1\n")
+    assert "line 3" in refusal(1, "import", filled, "runs", str(path))
+    assert json.loads(output("tables", filled, "--json"))[1]["rows"] == 3
+    refusal(1, "import", filled, "runs", str(tmp_path / "absent.csv"))
+
+
+def test_a_backup_is_proven_and_restored(filled, new_url, tmp_path):
+    path = tmp_path / "runs.sql"
+    output("backup", filled, str(path))
+    assert output("verify", filled, str(path)).strip()
+    other = new_url()
+    output("restore", other, str(path))
+    assert output("query", other, "SELECT * FROM runs") == output("query", filled, "SELECT * FROM runs")
+    path.write_bytes(path.read_bytes()[:-40])
+    refusal(1, "verify", filled, str(path))
+    refusal(1, "restore", filled, str(path))
+    assert json.loads(output("tables", filled, "--json"))[1]["rows"] == 3
+
+
+def test_mistakes_are_one_line_that_helps(filled):
+    assert "runs" in refusal(1, "schema", filled, "rums")
+    assert "syntax" in refusal(1, "query", filled, "SELEC 1")
+    assert ":top" in refusal(1, "query", filled, "SELECT :top")
+    assert "--help" in refusal(2, "query", filled)
+    assert "--help" in refusal(2, "query", filled, "SELECT 1", "--param", "top")
+    assert "exclude" in refusal(2, "query", filled, "SELECT 1", "--csv", "--json")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "says"),
+    [
+        (2, ("nosuch",), "nosuch"),
+        (2, ("tables",), "URL"),
+        (2, ("tables", "mysql://me:secret@host/db"), "mysql"),
+        (2, ("tables", "a.db", "postgresql://me:secret@host/db"), "postgresql"),
+        (1, ("tables", "postgresql://me:secret@127.0.0.1:1/db"), "port 1"),
+        (1, ("tables", "absent.db"), "absent.db"),
+        (1, ("query", "absent.db", "CREATE TABLE t (a INTEGER)", "--write"), "absent.db"),
+        (1, ("backup", "absent.db", "a.sql"), "absent.db"),
+        (1, ("tables", "postgresql+embedded:///./absent"), "absent"),
+        (1, ("tables", "text.txt"), "not a SQLite"),
+        (1, ("tables", "."), "directory"),
+    ],
+)
+def test_bad_input_creates_nothing_and_shows_no_secret(code, arguments, says, tmp_path):
+    (tmp_path / "text.txt").write_text("not a database, but long enough to be looked at" * 50)
+    message = refusal(code, *arguments, cwd=tmp_path)
+    assert says in message
+    assert "secret" not in message
+    assert os.listdir(tmp_path) == ["text.txt"]
+
+
+def test_debug_shows_where_it_came_from(tmp_path):
+    done = run("--debug", "tables", str(tmp_path / "absent.db"))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_version_and_help(tmp_path):
+    assert output("--version") == f"holdfast {holdfast.__version__}\n"
+    assert "diagram" in output("--help")
+    module = subprocess.run(
+        [sys.executable, "-m", "holdfast", "--version"], capture_output=True, text=True, check=True
+    )
+    assert module.stdout == f"holdfast {holdfast.__version__}\n"
+    bare = run()
+    assert (bare.returncode, bare.stderr) == (2, "")
+
+
+def test_a_reader_that_has_seen_enough_causes_no_traceback(tmp_path):
+    path = tmp_path / "many.db"
+    with holdfast.connect(path) as db:
+        db.create_table("t", {"a": "INTEGER"})
+        db.insert_many("t", ({"a": number} for number in range(50_000)))
+    for arguments in (["query", str(path), "SELECT * FROM t"], ["export", str(path), "t", "-"]):
+        program = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.readline()
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        program.stderr.close()
+        program.wait(60)
+
+
+def test_a_terminal_gets_a_drawn_table_and_no_control_characters(tmp_path):
+    path = tmp_path / "odd.db"
+    with holdfast.connect(path) as db:
+        db.create_table("t", {"a": "TEXT"})
+        db.insert("t", {"a": "\x1b[31m[bold]red"})
+    shown = on_terminal("query", str(path), "SELECT a FROM t")
+    assert "─" in shown
+    assert "\\x1b[31m[bold]red" in shown
+
+
+def on_terminal(*arguments: str) -> str:
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [*PROGRAM, *arguments], stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(ours)
+    assert program.wait(60) == 0
+    return shown.decode()
+
+
+def test_the_program_starts_quickly():
+    best = min(_seconds("--version") for _ in range(5))
+    assert best < 0.3
+
+
+def _seconds(*arguments: str) -> float:
+    begun = time.perf_counter()
+    output(*arguments)
+    return time.perf_counter() - begun
