@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,7 @@ from holdfast.errors import (
     WhereRequired,
 )
 
-RUNS = [
+RUNS: list[dict[str, Any]] = [
     {"id": 1, "name": "a", "score": 3.5, "done": True},
     {"id": 2, "name": "b", "score": None, "done": False},
     {"id": 3, "name": "c", "score": 1.0, "done": None},
@@ -135,7 +136,7 @@ def test_a_refused_value_names_its_column_and_never_itself(runs: Database) -> No
 
 
 def test_a_misspelt_table_raises_with_a_suggestion_in_every_verb(runs: Database) -> None:
-    calls = {
+    calls: dict[str, Callable[[str], Any]] = {
         "insert": lambda t: runs.insert(t, {"name": "x"}),
         "insert_many": lambda t: runs.insert_many(t, [{"name": "x"}]),
         "insert_many of nothing": lambda t: runs.insert_many(t, []),
@@ -171,7 +172,7 @@ def test_a_misspelt_table_raises_with_a_suggestion_in_every_verb(runs: Database)
 
 
 def test_a_misspelt_column_raises_with_a_suggestion_in_every_verb(runs: Database) -> None:
-    calls = {
+    calls: dict[str, Callable[[str], Any]] = {
         "insert": lambda c: runs.insert("runs", {"name": "x", c: 1}),
         "insert_many": lambda c: runs.insert_many("runs", [{"name": "x", c: 1}]),
         "upsert": lambda c: runs.upsert("runs", {"id": 1, "name": "a", c: 1}),
@@ -327,10 +328,12 @@ def test_delete_returns_how_many_rows_there_were(runs: Database) -> None:
 
 
 def test_update_and_delete_of_every_row_must_be_meant(runs: Database) -> None:
-    for call in (lambda: runs.update("runs", {"score": 0.0}), lambda: runs.delete("runs")):
-        with pytest.raises(WhereRequired, match="all_rows=True"):
-            call()
-    for where in ("", "  ", {}):
+    with pytest.raises(WhereRequired, match="all_rows=True"):
+        runs.update("runs", {"score": 0.0})
+    with pytest.raises(WhereRequired, match="all_rows=True"):
+        runs.delete("runs")
+    empty: list[Any] = ["", "  ", {}]
+    for where in empty:
         with pytest.raises(InvalidQuery, match="empty"):
             runs.update("runs", {"score": 0.0}, where)
         with pytest.raises(InvalidQuery, match="empty"):

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from holdfast import Database
-from holdfast.errors import ColumnNotFound, Error, InvalidQuery, ValueRefused
+from holdfast.errors import ColumnNotFound, Error, InvalidQuery, ValueRefused, WhereRequired
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"id": 1, "a": 1, "b": None, "c": "x", "d": 5.0, "done": True},
     {"id": 2, "a": 0, "b": "", "c": "y%", "d": 3.0, "done": False},
     {"id": 3, "a": None, "b": "q?", "c": "z_", "d": 2.5, "done": None},
@@ -35,6 +35,8 @@ def refusal(verb: Any, *args: Any, **options: Any) -> type[Error] | None:
     """The class of what a call raises."""
     try:
         verb(*args, **options)
+    except WhereRequired:
+        return InvalidQuery
     except Error as exc:
         return type(exc)
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core.executor import Executor
-from holdfast.core.rows import CONFLICTS, Row, check_row, writable, writing
+from holdfast.core.rows import CONFLICTS, Row, check_row, count_argument, writable, writing
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode, qualified
 from holdfast.engines.base import Column
@@ -47,7 +47,7 @@ def insert_many(
             plan = writing(executor, table, row, on_conflict=on_conflict, key=key, many=True)
             yield plan.native, plan.encode(row)
 
-    return _write_all(executor, encoded(), batch_size or BATCH, advance)
+    return _write_all(executor, encoded(), _size(batch_size), advance)
 
 
 def update_many(
@@ -78,7 +78,7 @@ def update_many(
             columns = [*(info.column(name) for name in names), *keys]
             yield texts[names], [encode(table, column, row[column.name]) for column in columns]
 
-    return _write_all(executor, encoded(), batch_size or BATCH, advance)
+    return _write_all(executor, encoded(), _size(batch_size), advance)
 
 
 def _update_text(executor: Executor, table: str, columns: list[Column], keys: list[Column]) -> str:
@@ -87,6 +87,10 @@ def _update_text(executor: Executor, table: str, columns: list[Column], keys: li
     sets = ", ".join(f"{quote_identifier(column.name)} = ?" for column in columns)
     match = " AND ".join(f"{qualified(table, column.name)} = ?" for column in keys)
     return executor.native(f"UPDATE {quote_identifier(table)} SET {sets} WHERE {match}")
+
+
+def _size(batch_size: int | None) -> int:
+    return BATCH if batch_size is None else count_argument("batch_size", batch_size, least=1)
 
 
 def _iterate(rows: Iterable[Row]) -> Iterator[Row]:

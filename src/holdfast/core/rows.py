@@ -340,9 +340,9 @@ def reading(
     return sql, values, chosen
 
 
-def count_argument(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
-        raise InvalidQuery(f"{name} must be a whole number from 0 on")
+def count_argument(name: str, value: Any, *, least: int = 0) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
+        raise InvalidQuery(f"{name} must be a whole number from {least} on")
     return int(value)
 
 
