@@ -157,6 +157,8 @@ class _Comparison:
         """A limit to compare with; it need not be a value that the column could hold."""
         kind = self.column.codec.kind.name
         is_number = kind in ("integer", "float", "decimal") and isinstance(value, (int, float, Decimal))
+        if is_number and isinstance(value, bool):
+            value = int(value)
         if is_number or (kind == "text" and isinstance(value, str)):
             return self._within(value, lambda: self.executor.engine.types.param(value))
         return self.encode(value)
