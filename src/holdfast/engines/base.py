@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -184,6 +184,25 @@ class Upkeep(Protocol):
     def version(self, run: Run) -> str: ...
 
 
+class Dump(Protocol):
+    """Writing tables as SQL text, and putting such a text in their place. ``raw`` is in a transaction."""
+
+    def tables(self, raw: Any, only: str | None) -> list[str]: ...
+    def content(self, raw: Any, table: str) -> Iterator[bytes]: ...
+    def write(
+        self, raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]
+    ) -> dict[str, Any]: ...
+    def load(
+        self,
+        raw: Any,
+        statements: Iterable[str],
+        manifest: Mapping[str, Any] | None,
+        only: str | None,
+    ) -> None: ...
+    def scratch(self, run: Run, target: Target) -> AbstractContextManager[Target]: ...
+    def imitate(self, raw: Any, manifest: Mapping[str, Any]) -> None: ...
+
+
 Translate = Callable[[BaseException], Error]
 
 
@@ -200,6 +219,7 @@ class Engine:
     catalog: Catalog
     alter: Alter
     upkeep: Upkeep
+    dump: Dump
     translate: Translate
     insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
-from holdfast.engines.sqlite import alter, catalog, connect, upkeep
+from holdfast.engines.sqlite import alter, catalog, connect, dump, upkeep
 from holdfast.engines.sqlite.errors import translate
 from holdfast.types import Storage, TypeMap
 
@@ -36,6 +36,7 @@ ENGINE = Engine(
     catalog=catalog,
     alter=alter,
     upkeep=upkeep,
+    dump=dump,
     translate=translate,
     insert_returning=_insert_returning,
 )

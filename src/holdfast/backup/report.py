@@ -1,0 +1,36 @@
+"""What a restored or verified backup held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows of each table that a backup holds, and what is wrong with it; print it.
+
+    ``engine`` and ``created`` (in UTC) are ``None`` for a file of another program.
+    """
+
+    path: Path
+    engine: str | None
+    created: str | None
+    tables: Mapping[str, int]
+    problems: Sequence[str] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was there, and as it was when the backup was made."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        rows = sum(self.tables.values())
+        made = f", {self.engine}, {self.created}" if self.engine else ""
+        lines = [
+            f"{self.path}{made}: {len(self.tables)} tables, {rows:,} rows, {'ok' if self.ok else 'NOT OK'}"
+        ]
+        width = max(map(len, self.tables), default=0)
+        lines += [f"  {name:<{width}}  {count:>12,}" for name, count in self.tables.items()]
+        return "\n".join(lines + [f"  ! {problem}" for problem in self.problems])

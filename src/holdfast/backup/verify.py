@@ -1,0 +1,60 @@
+"""Proving that a backup can be restored, by restoring it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.backup import formats
+from holdfast.backup.content import outside
+from holdfast.backup.plain import Source, opened
+from holdfast.backup.report import Report
+from holdfast.backup.restore import check_engine, put_in_place
+from holdfast.core.executor import Executor
+from holdfast.errors import BackupCorrupt, BackupError, IntegrityError, SchemaError
+
+__all__ = ["Report", "verify_backup"]
+
+
+def verify_backup(executor: Executor, path: Path) -> Report:
+    """Restore a backup into a scratch database, and say whether it is what it says.
+
+    A backup that is cut short, changed or cannot be restored gives a report that is not ``ok``.
+
+    Raises:
+        BackupError: if there is no such file, it is not ours, or it is of another kind of database.
+        NotSupported: if this role may not create a scratch database.
+    """
+    outside(executor, "verifying a backup")
+    formats.check(path)
+    try:
+        with opened(path) as source:
+            check_engine(executor, source)
+            return _proven(executor, source)
+    except BackupCorrupt as exc:
+        return Report(path, None, None, {}, [exc.message])
+
+
+def _proven(executor: Executor, source: Source) -> Report:
+    assert source.manifest is not None
+    report = Report(
+        path=source.path,
+        engine=source.manifest["engine"],
+        created=source.manifest["created"],
+        tables={name: content.rows for name, content in source.tables.items()},
+    )
+    engine = executor.engine
+    with engine.dump.scratch(executor.run, executor.target) as target:
+        scratch = Executor(
+            engine, target, engine.connect.create(target, {}), timeout=executor.timeout, is_private=False
+        )
+        try:
+            engine.dump.imitate(scratch.driver_connection(), source.manifest)
+            put_in_place(scratch, source, None)
+        except (BackupError, IntegrityError, SchemaError) as exc:
+            if isinstance(exc, BackupCorrupt):
+                raise
+            return replace(report, problems=[exc.message])
+        finally:
+            scratch.close()
+    return report

@@ -1,0 +1,279 @@
+"""A PostgreSQL schema as SQL text, written by ``pg_dump`` from the snapshot of our own transaction."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psycopg import RawCursor, RawServerCursor
+from psycopg.conninfo import make_conninfo
+
+from holdfast.engines.base import Run
+from holdfast.engines.names import quote_identifier as quote
+from holdfast.engines.postgres.embedded import bin_directory
+from holdfast.engines.postgres.load import load
+from holdfast.errors import BackupError, MissingDependency, NotSupported, TableNotFound, did_you_mean
+
+if TYPE_CHECKING:
+    from holdfast.settings import Target
+
+__all__ = ["content", "imitate", "load", "scratch", "tables", "write"]
+
+DEBIAN = Path("/usr/lib/postgresql")
+STATEMENT_SIZE = 4_000_000
+BATCH_SIZE = 4_000_000
+# What every libpq knows: pg_dump may be older than the one that psycopg brings. No secret is among them.
+_SHARED_OPTIONS = frozenset(
+    {
+        "connect_timeout",
+        "options",
+        "application_name",
+        "sslmode",
+        "sslcert",
+        "sslkey",
+        "sslrootcert",
+        "sslcrl",
+    }
+    | {"requirepeer", "krbsrvname", "gssencmode", "channel_binding", "target_session_attrs"}
+)
+# How values are written must not depend on the session, the role or the database.
+_FORMS = {
+    "extra_float_digits": "1",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "TimeZone": "UTC",
+    "lc_monetary": "C",
+}
+_PATIENCE = ("idle_in_transaction_session_timeout", "statement_timeout")
+_NOT_OF_EXTENSION = (
+    "NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_class'::regclass "
+    "AND e.objid = c.oid AND e.deptype = 'e')"
+)
+
+
+def _rows(raw: Any, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    return RawCursor(raw).execute(sql, params).fetchall()
+
+
+def _relations(raw: Any, kinds: str) -> list[tuple[str, str]]:
+    """Name and kind of what the current schema holds, but for partitions and what extensions brought."""
+    return [
+        (name, kind)
+        for name, kind in _rows(
+            raw,
+            "SELECT c.relname::text, c.relkind::text FROM pg_class AS c JOIN pg_namespace AS n "
+            "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND NOT c.relispartition "
+            f'AND c.relkind = ANY($1::text[]) AND {_NOT_OF_EXTENSION} ORDER BY c.relname::text COLLATE "C"',
+            (list(kinds),),
+        )
+    ]
+
+
+def _schema(raw: Any) -> str:
+    schema = _rows(raw, "SELECT current_schema()::text")[0][0]
+    if schema is None:
+        raise BackupError("no schema of the search_path exists", hint="create one, or set search_path")
+    return str(schema)
+
+
+def tables(raw: Any, only: str | None) -> list[str]:
+    """The tables whose rows a backup holds.
+
+    Raises:
+        BackupError: if there is one whose content pg_dump does not write.
+    """
+    _schema(raw)
+    found = dict(_relations(raw, "rpf"))
+    if only is not None and only not in found:
+        raise TableNotFound(f"there is no table {only!r}", hint=did_you_mean(only, found, "tables"))
+    chosen = {only: found[only]} if only is not None else found
+    for name, kind in chosen.items():
+        if kind == "f":
+            raise BackupError(f"the rows of the foreign table {name!r} are in another database")
+        if kind == "p" and only is not None:
+            raise BackupError(f"{name!r} is partitioned", hint="back up the whole database")
+    return list(chosen)
+
+
+def content(raw: Any, table: str) -> Iterator[bytes]:
+    """Each row as text in UTF-8, as the server writes a record."""
+    settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _FORMS.items())
+    kind = dict(_relations(raw, "rp")).get(table)
+    if kind is None:
+        raise TableNotFound(f"there is no table {table!r}")
+    _rows(raw, f"SELECT {settings}")
+    source = f"{'ONLY ' if kind == 'r' else ''}{quote(_schema(raw))}.{quote(table)}"
+    size = 50
+    with RawServerCursor(raw, f"hf_{uuid.uuid4().hex}") as cursor:
+        cursor.execute(f"SELECT ROW(t.*)::text FROM {source} AS t")
+        while batch := cursor.fetchmany(size):
+            length = 1
+            for (row,) in batch:
+                line = row.encode()
+                length = max(length, len(line))
+                yield line
+            size = max(1, min(10_000, BATCH_SIZE // length, size * 10))
+
+
+def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]) -> dict[str, Any]:
+    """Write the current schema, or one table with what belongs to it; return what restoring needs to know."""
+    schema = _schema(raw)
+    _rows(raw, "SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in _PATIENCE))
+    for (name,) in _rows(raw, "SELECT extname::text FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"):
+        put(f"CREATE EXTENSION IF NOT EXISTS {quote(name)};\n".encode())
+    if only is not None:
+        for text in _trigger_functions(raw, schema, only):
+            put(f"\n{text.rstrip()};\n".encode())
+    scope = f"--schema={_pattern(schema)}" if only is None else f"--table={_pattern(schema)}.{_pattern(only)}"
+    _pg_dump(raw, [scope, f"--rows-per-insert={max(1, min(100, STATEMENT_SIZE // max(longest, 1)))}"], put)
+    return {
+        "schema": schema,
+        "views": [name for name, _ in _relations(raw, "vm")] if only is None else [],
+        "sequences": _owned_sequences(raw, schema),
+    }
+
+
+def _pattern(name: str) -> str:
+    # Within double quotes pg_dump takes every character as it is.
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _trigger_functions(raw: Any, schema: str, table: str) -> list[str]:
+    rows = _rows(
+        raw,
+        "SELECT DISTINCT pg_get_functiondef(t.tgfoid) FROM pg_trigger AS t "
+        "JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace "
+        "WHERE n.nspname = $1 AND NOT t.tgisinternal AND t.tgrelid = to_regclass($2)",
+        (schema, f"{quote(schema)}.{quote(table)}"),
+    )
+    return [text for (text,) in rows]
+
+
+def _owned_sequences(raw: Any, schema: str) -> dict[str, list[str]]:
+    rows = _rows(
+        raw,
+        "SELECT t.relname::text, array_agg(s.relname::text) FROM pg_class AS s JOIN pg_depend AS d "
+        "ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype IN ('a', 'i') "
+        "JOIN pg_class AS t ON t.oid = d.refobjid JOIN pg_namespace AS n ON n.oid = s.relnamespace "
+        "WHERE s.relkind = 'S' AND d.refclassid = 'pg_class'::regclass AND n.nspname = $1 GROUP BY 1",
+        (schema,),
+    )
+    return {table: list(names) for table, names in rows}
+
+
+def _candidates() -> Iterator[Path]:
+    wheel = bin_directory()
+    if wheel is not None:
+        yield wheel / "pg_dump"
+    yield from DEBIAN.glob("*/bin/pg_dump")
+    found = shutil.which("pg_dump")
+    if found:
+        yield Path(found)
+
+
+def _program(server: int) -> Path:
+    """The oldest pg_dump that knows the server's version: its text is the nearest to the server's own."""
+    known: list[tuple[int, int, Path]] = []
+    for number, path in enumerate(_candidates()):
+        try:
+            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+        except OSError:
+            continue
+        version = re.search(r"\) (\d+)", done.stdout)
+        if done.returncode == 0 and version and int(version[1]) >= server:
+            known.append((int(version[1]), number, path))
+    if not known:
+        raise MissingDependency(f"pg_dump of PostgreSQL {server} or later", "embedded")
+    return min(known)[2]
+
+
+def _pg_dump(raw: Any, arguments: list[str], put: Callable[[bytes], None]) -> None:
+    """Run pg_dump on the snapshot of our transaction, as the user of our connection."""
+    program = _program(raw.info.server_version // 10_000)
+    given = raw.info.get_parameters()
+    known = {name: value for name, value in given.items() if name in _SHARED_OPTIONS}
+    known |= {name: getattr(raw.info, name) for name in ("host", "port", "user", "dbname")}
+    known |= {"hostaddr": raw.info.hostaddr} if given.get("hostaddr") else {}
+    snapshot = _rows(raw, "SELECT pg_export_snapshot()")[0][0]
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder, tempfile.TemporaryFile() as complaints:
+        passwords = Path(folder) / "pgpass"
+        passwords.touch(mode=0o600)
+        escaped = re.sub(r"([\\:])", r"\\\1", raw.info.password or "")
+        passwords.write_text(f"*:*:*:*:{escaped}\n", encoding="utf-8")
+        child = subprocess.Popen(  # noqa: S603
+            [
+                program,
+                "--dbname=" + make_conninfo(**known),
+                *("--inserts", "--no-owner", "--no-privileges", "--no-tablespaces", "--no-password"),
+                *("--encoding=UTF8", f"--snapshot={snapshot}", *arguments),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={k: v for k, v in os.environ.items() if not k.startswith("PG")}
+            | {"PGPASSFILE": str(passwords), "LC_ALL": "C"},
+        )
+        assert child.stdout is not None
+        try:
+            for line in _without_meta_commands(child.stdout):
+                put(line)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            child.stdout.close()
+            status = child.wait()
+        if status:
+            complaints.seek(0)
+            first = complaints.readline(500).decode("utf-8", "replace").strip()
+            raise BackupError(f"{first or 'pg_dump failed'}, exit status {status}")
+
+
+def _without_meta_commands(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Leave out ``\\restrict`` before the first statement and its ``\\unrestrict``, which only psql knows."""
+    end, in_head = None, True
+    for line in lines:
+        if in_head and line.startswith(b"\\restrict "):
+            end = b"\\un" + line[1:]
+        elif line != end:
+            yield line
+        in_head = in_head and (line.startswith((b"--", b"\\")) or not line.strip())
+
+
+@contextmanager
+def scratch(run: Run, target: Target) -> Iterator[Target]:
+    """An empty database on the same server that is gone after the block.
+
+    Raises:
+        NotSupported: if the role may not create a database.
+    """
+    allowed = run("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetchall()
+    if not allowed or not allowed[0][0]:
+        raise NotSupported(
+            "verifying needs a scratch database, and this role may not create one",
+            hint="ALTER ROLE ... CREATEDB, or verify it on a server of your own such as postgresql+embedded",
+        )
+    name = f"holdfast_verify_{uuid.uuid4().hex[:16]}"
+    run(f"CREATE DATABASE {quote(name)} TEMPLATE template0")
+    try:
+        yield replace(target, dbname=name)
+    finally:
+        run(f"DROP DATABASE {quote(name)}")
+
+
+def imitate(raw: Any, manifest: Mapping[str, Any]) -> None:
+    """Give a scratch database the schema of the backup, and this session its search path."""
+    name = quote(manifest["schema"])
+    cursor = RawCursor(raw)
+    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+    cursor.execute(f"SET search_path = {name}")
