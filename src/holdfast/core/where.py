@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -149,7 +149,7 @@ class _Comparison:
         return self.name + collation(self.executor, self.column)
 
     def encode(self, value: Any) -> Any:
-        if type(value) is int:
+        if isinstance(value, (int, float, Decimal)):
             return self._within(value, lambda: self.column.codec.encode(value))
         return encode(self.table, self.column, value)
 
@@ -166,13 +166,13 @@ class _Comparison:
     def _within(self, value: Any, convert: Callable[[], Any]) -> Any:
         """Refuse on every engine what one of them cannot take."""
         try:
+            if value != value:
+                raise ValueRefused("NaN cannot be compared", hint="use a text filter, where the engine can")
             if isinstance(value, (int, Decimal)) and not -(2**63) <= value < 2**63:
                 raise ValueRefused("a number does not fit into 64 bits")
             return convert()
         except ValueRefused as exc:
             raise located(exc, self.table, self.column) from exc
-        except InvalidOperation as exc:
-            raise located(ValueRefused("NaN cannot be compared"), self.table, self.column) from exc
 
 
 def _compare(executor: Executor, info: TableInfo, column: Column, operator: str, value: Any) -> Fragment:
