@@ -31,7 +31,7 @@ docs: .venv/.ready
 
 # The lock names versions and hashes, and no place they come from: pip's own configuration says that.
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock
 
 clean:

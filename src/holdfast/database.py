@@ -777,7 +777,7 @@ class Database:
         upkeep.optimize(self._executor)
 
     def get_stats(self) -> dict[str, Any]:
-        """``size`` in bytes, ``table_count``, ``rows`` by table, and more."""
+        """``size`` in bytes, ``table_count``, ``tables`` (the rows of each), ``rows``, and more."""
         from holdfast.inspection import report
 
         return report.stats(self._executor)

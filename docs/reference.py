@@ -1,0 +1,150 @@
+"""Write reference.md from the signatures and docstrings of the public names: ``python docs/reference.py``."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import holdfast
+from holdfast import errors
+from holdfast.engines.base import UNSET
+
+PAGE = Path(__file__).with_name("reference.md")
+GIVEN = (
+    ("holdfast.core.query", "Result", "db.execute"),
+    ("holdfast.core.paging", "Page", "db.paginate"),
+    ("holdfast.inspection", "Inspector", "holdfast.inspect"),
+    ("holdfast.inspection.report", "Summary", "db.summary"),
+    ("holdfast.backup.verify", "Report", "db.verify_backup"),
+)
+_ROLE = re.compile(r":(?:meth|func|class|attr|mod):`~?([^`]+)`")
+
+
+def page() -> str:
+    """The whole page, which ``test_docs.py`` compares with the file."""
+    return "\n".join([_INTRODUCTION, *_package(), *_classes(), *_errors()]).rstrip() + "\n"
+
+
+_INTRODUCTION = """# Reference
+
+Every public name, its signature and its errors. This page is written from the docstrings by
+`make docs`; a test compares the two. The how-to guides say the same by task.
+"""
+
+
+def _package() -> Iterator[str]:
+    yield "## The package\n"
+    for name in holdfast.__all__:
+        found = getattr(holdfast, name)
+        if inspect.isfunction(found):
+            yield _entry(f"holdfast.{name}", found)
+    yield "### `holdfast.__version__`\n\nThe version, a text.\n"
+    yield "### `holdfast.errors`\n\nThe module of the [errors](#errors); `holdfast.Error` is their root.\n"
+
+
+def _classes() -> Iterator[str]:
+    yield from _class(holdfast.Database, "db", "holdfast.connect")
+    yield from _class(holdfast.Table, "table", "db.table")
+    for module, name, giver in GIVEN:
+        yield from _class(getattr(import_module(module), name), name.lower(), giver)
+
+
+def _class(cls: type, variable: str, giver: str) -> Iterator[str]:
+    yield f"## {cls.__name__}\n\nWhat `{giver}` gives.\n\n{_prose(cls)}{_fields(cls)}"
+    for name, found in vars(cls).items():
+        if name.startswith("_") or not (inspect.isfunction(found) or isinstance(found, property)):
+            continue
+        if isinstance(found, property):
+            yield f"### `{variable}.{name}`\n\n{_prose(found)}"
+        elif found.__name__ != name:
+            yield f"### `{variable}.{name}`\n\nAnother name of `{variable}.{found.__name__}`.\n"
+        else:
+            yield _entry(f"{variable}.{name}", found)
+
+
+def _fields(cls: type) -> str:
+    if not is_dataclass(cls):
+        return ""
+    lines = [f"{field.name}: {_type(field.type)}" for field in fields(cls)]
+    return "\n```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def _entry(name: str, function: Any) -> str:
+    return f"### `{name}`\n\n```text\n{signature(name, function)}\n```\n\n{_prose(function)}"
+
+
+def signature(name: str, function: Any) -> str:
+    """The call as it is written, on one line or with a parameter a line."""
+    shape = inspect.signature(function)
+    parts: list[str] = []
+    kinds = [parameter.kind for parameter in shape.parameters.values()]
+    for index, parameter in enumerate(shape.parameters.values()):
+        if parameter.name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not {
+            parameter.KEYWORD_ONLY,
+            parameter.VAR_POSITIONAL,
+        } & set(kinds[:index]):
+            parts.append("*")
+        parts.append(_parameter(parameter))
+    answer = f" -> {_type(shape.return_annotation)}"
+    line = f"{name}({', '.join(parts)}){answer}"
+    if len(line) <= 96:
+        return line
+    return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){answer}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    text = f"{star}{parameter.name}: {_type(parameter.annotation)}"
+    if parameter.default is parameter.empty:
+        return text
+    return f"{text} = {'<unchanged>' if parameter.default is UNSET else repr(parameter.default)}"
+
+
+def _type(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def _prose(documented: Any) -> str:
+    """A docstring as Markdown; examples are checked where they stand, in the source."""
+    text = inspect.getdoc(documented) or ""
+    text = _ROLE.sub(r"`\1`", text).replace("``", "`")
+    text, _, raised = text.partition("\nRaises:\n")
+    text = re.sub(r"(?m)(^>>> (?:.*\n?)+)", _example, text)
+    return text.strip() + "\n" + _raised(raised)
+
+
+def _example(found: re.Match[str]) -> str:
+    block, _, rest = found[1].partition("\n\n")
+    return f"```pycon\n{block.rstrip()}\n```\n" + (f"\n{rest}" if rest else "")
+
+
+def _raised(text: str) -> str:
+    if not text:
+        return ""
+    joined = re.sub(r"\n {8,}", " ", inspect.cleandoc(text).replace("\n    ", "\n        "))
+    lines = [line.strip() for line in joined.splitlines() if line.strip()]
+    named = [re.sub(r"^([A-Za-z]+):", r"`\1`:", line) for line in lines]
+    return "\nRaises:\n\n" + "".join(f"- {line}\n" for line in named)
+
+
+def _errors() -> Iterator[str]:
+    yield "## Errors\n"
+    tree = inspect.cleandoc(errors.__doc__ or "").partition("::\n\n")[2]
+    drawing, _, rest = tree.partition("\n\n")
+    yield f"```text\n{inspect.cleandoc('    ' + drawing.strip())}\n```\n"
+    yield rest.replace("``", "`").strip() + "\n"
+    for name, found in vars(errors).items():
+        if isinstance(found, type) and issubclass(found, errors.Error):
+            bases = ", ".join(f"`{base.__name__}`" for base in found.__bases__)
+            yield f"### `{name}`\n\nA kind of {bases}. {_prose(found)}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
