@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from holdfast.core.executor import Executor
-from holdfast.core.rows import Reading, count_argument, decoders
+from holdfast.core.rows import count_argument, reading_of
 from holdfast.core.where import (
     Fragment,
     Order,
@@ -100,11 +100,10 @@ def _rows(
         text, more = _beyond(executor, info, items, start)
         parts.append(text)
         values += more
-    sql = f"SELECT {', '.join(qualified(info.name, name) for name in info.names)} "
-    sql += f"FROM {quote_identifier(info.name)}"
+    plan = reading_of(executor, info)
+    sql = f"SELECT {plan.listing} FROM {quote_identifier(info.name)}"
     sql += f" WHERE {' AND '.join(parts)}" if parts else ""
     sql += f" ORDER BY {order_sql(executor, info, items)} LIMIT ?"
-    plan = Reading("", info.names, decoders(info.columns))
     return plan.rows(executor.rows(sql, [*values, limit]))
 
 

@@ -180,16 +180,25 @@ def stream_tuples(
     executor: Executor, table_or_sql: str, *args: Any, batch_size: int = 10_000, **kwargs: Any
 ) -> tuple[list[str], Iterator[list[tuple[Any, ...]]]]:
     """Column names, and batches of decoded tuples, of a table or a query; memory stays flat."""
+    names, _, batches = stream_typed(executor, table_or_sql, *args, batch_size=batch_size, **kwargs)
+    return names, batches
+
+
+def stream_typed(
+    executor: Executor, table_or_sql: str, *args: Any, batch_size: int = 10_000, **kwargs: Any
+) -> tuple[list[str], Sequence[str], Iterator[list[tuple[Any, ...]]]]:
+    """As :func:`stream_tuples`, with each column's type, which is empty where it is not known."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidQuery("batch_size must be a whole number from 1 on")
     if is_table(executor, table_or_sql):
-        sql, values, chosen = row_verbs.reading(executor, table_or_sql, *args, **kwargs)
-        names = [column.name for column in chosen]
-        types: Sequence[str] | None = [column.type for column in chosen]
+        sql, values, plan = row_verbs.reading(executor, table_or_sql, *args, **kwargs)
+        names = list(plan.names)
+        types: Sequence[str] | None = [column.type for column in plan.columns]
     else:
         sql, values, names, types = _probed(executor, table_or_sql, *args, **kwargs)
     batches = executor.stream(sql, values, batch_size=batch_size)
-    return names, (_decoded(executor, types, batch) for batch in batches)
+    decoded = (_decoded(executor, types, batch) for batch in batches)
+    return names, types or [""] * len(names), decoded
 
 
 def _probed(

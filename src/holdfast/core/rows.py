@@ -52,9 +52,10 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the rows of a table come back: the driver's text, the names, and what is to be decoded."""
+    """What is read of a table and how it comes back: the columns, as SQL, their names, their decoders."""
 
-    native: str
+    columns: tuple[Column, ...]
+    listing: str
     names: tuple[str, ...]
     decoders: Decoders
 
@@ -66,10 +67,6 @@ class Reading:
                 if (value := row[name]) is not None:
                     row[name] = decode(value)
         return rows
-
-
-def decoders(columns: Iterable[Column]) -> Decoders:
-    return [(column.name, column.codec.decode) for column in columns if column.codec.decode]
 
 
 # Writing
@@ -308,6 +305,25 @@ def selection(info: TableInfo, columns: Sequence[str] | str | None) -> tuple[Col
     return tuple(info.column(name) for name in names)
 
 
+def reading_of(executor: Executor, info: TableInfo, columns: Sequence[str] | str | None = None) -> Reading:
+    """How the columns asked for are read; for all of them it is worked out once."""
+    if columns is not None:
+        return _reading(info.name, selection(info, columns))
+    planned: Reading | None = executor.plans.get(("read", info.name))
+    if planned is None:
+        planned = executor.plans["read", info.name] = _reading(info.name, info.columns)
+    return planned
+
+
+def _reading(table: str, columns: tuple[Column, ...]) -> Reading:
+    return Reading(
+        columns,
+        ", ".join(qualified(table, column.name) for column in columns),
+        tuple(column.name for column in columns),
+        [(column.name, column.codec.decode) for column in columns if column.codec.decode],
+    )
+
+
 def reading(
     executor: Executor,
     table: str,
@@ -318,17 +334,16 @@ def reading(
     limit: int | None = None,
     offset: int | None = None,
     distinct: bool = False,
-) -> tuple[str, list[Any], tuple[Column, ...]]:
-    """A SELECT in neutral text with its values, and the columns it gives."""
+) -> tuple[str, list[Any], Reading]:
+    """A SELECT in neutral text with its values, and how its rows come back."""
     info = executor.describe(table)
-    chosen = selection(info, columns)
+    plan = reading_of(executor, info, columns)
     text, values = condition(executor, info, where, params)
     order = orders(executor, info, order_by)
-    if distinct and any(item.column not in chosen for item in order):
+    if distinct and any(item.column not in plan.columns for item in order):
         raise InvalidQuery("distinct rows can only be ordered by columns that are selected")
-    sql = f"SELECT {'DISTINCT ' if distinct else ''}"
-    sql += ", ".join(qualified(table, column.name) for column in chosen)
-    sql += f" FROM {quote_identifier(table)}{_where(text)}"
+    sql = f"SELECT {'DISTINCT ' if distinct else ''}{plan.listing} "
+    sql += f"FROM {quote_identifier(table)}{_where(text)}"
     if order:
         sql += f" ORDER BY {order_sql(executor, info, order)}"
     if limit is not None:
@@ -337,7 +352,7 @@ def reading(
     if offset is not None:
         sql += " OFFSET ?" if limit is not None else f" LIMIT {executor.engine.features.no_limit} OFFSET ?"
         values.append(count_argument("offset", offset))
-    return sql, values, chosen
+    return sql, values, plan
 
 
 def count_argument(name: str, value: Any, *, least: int = 0) -> int:
@@ -348,8 +363,7 @@ def count_argument(name: str, value: Any, *, least: int = 0) -> int:
 
 def select(executor: Executor, table: str, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
     """The rows of a table as dicts; arguments as :func:`reading`."""
-    sql, values, chosen = reading(executor, table, *args, **kwargs)
-    plan = Reading("", tuple(column.name for column in chosen), decoders(chosen))
+    sql, values, plan = reading(executor, table, *args, **kwargs)
     return plan.rows(executor.rows(sql, values))
 
 
@@ -362,9 +376,8 @@ def get(executor: Executor, table: str, key: Any) -> dict[str, Any]:
     planned = executor.plans.get(("get", table))
     if planned is None:
         planned = executor.plans["get", table] = _plan_get(executor, table)
-    plan, columns = planned
-    values = _key_values(table, columns, key)
-    found = executor.fetch(plan.native, values)
+    native, plan, columns = planned
+    found = executor.fetch(native, _key_values(table, columns, key))
     if not found:
         raise NotFoundError(f"table {table!r} has no row with that key")
     row = dict(zip(plan.names, found[0], strict=True))
@@ -374,15 +387,14 @@ def get(executor: Executor, table: str, key: Any) -> dict[str, Any]:
     return row
 
 
-def _plan_get(executor: Executor, table: str) -> tuple[Reading, tuple[Column, ...]]:
+def _plan_get(executor: Executor, table: str) -> tuple[str, Reading, tuple[Column, ...]]:
     info = executor.describe(table)
     if not info.primary_key:
         raise InvalidQuery(f"table {table!r} has no primary key", hint="use find_one(table, where=...)")
     key = " AND ".join(f"{qualified(table, name)} = ?" for name in info.primary_key)
-    names = ", ".join(qualified(table, name) for name in info.names)
-    native = executor.native(f"SELECT {names} FROM {quote_identifier(table)} WHERE {key}")
-    keys = tuple(info.column(name) for name in info.primary_key)
-    return Reading(native, info.names, decoders(info.columns)), keys
+    plan = reading_of(executor, info)
+    native = executor.native(f"SELECT {plan.listing} FROM {quote_identifier(table)} WHERE {key}")
+    return native, plan, tuple(info.column(name) for name in info.primary_key)
 
 
 def _key_values(table: str, columns: tuple[Column, ...], key: Any) -> list[Any]:
