@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from holdfast.engines.base import Run
+from typing import Any
+
+from holdfast.engines.base import Column, Run, TableInfo
+from holdfast.engines.names import quote_identifier
+
+# These have no order by which rows could be grouped; their text tells them apart.
+_UNORDERED = frozenset({"XML", "POINT", "LINE", "LSEG", "BOX", "PATH", "POLYGON", "CIRCLE"})
 
 
 def vacuum(run: Run) -> None:
@@ -24,3 +30,18 @@ def size(run: Run) -> int:
 
 def version(run: Run) -> str:
     return f"PostgreSQL {run('SHOW server_version').fetchall()[0][0]}"
+
+
+def row_locator(run: Run, info: TableInfo) -> list[str]:
+    """Where the row lies, which is unique only within one partition."""
+    table = quote_identifier(info.name)
+    return [f"{table}.tableoid", f"{table}.ctid"]
+
+
+def comparable(raw: Any, column: Column, expression: str) -> str:
+    """``json`` has no equality; ``jsonb`` of the same content has."""
+    base = column.type.removesuffix("[]")
+    suffix = "[]" if base != column.type else ""
+    if base == "JSON":
+        return f"{expression}::jsonb{suffix}"
+    return f"{expression}::text{suffix}" if base in _UNORDERED else expression

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from holdfast.engines.base import Run
+import json
+import sqlite3
+from typing import Any
+
+from holdfast.engines.base import Column, Run, TableInfo
+from holdfast.engines.names import quote_identifier
+from holdfast.errors import NotSupported
+
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
 
 def vacuum(run: Run) -> None:
     run("VACUUM")
+    # In WAL mode the file itself shrinks only when the log has been written back.
+    run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def analyze(run: Run) -> None:
@@ -26,3 +36,43 @@ def size(run: Run) -> int:
 
 def version(run: Run) -> str:
     return f"SQLite {run('SELECT sqlite_version()').fetchall()[0][0]}"
+
+
+def row_locator(run: Run, info: TableInfo) -> list[str]:
+    """The row's number under a name that no column has; the primary key where rows have no number."""
+    table = quote_identifier(info.name)
+    has_none = run("SELECT wr FROM pragma_table_list WHERE name = ?", (info.name,)).fetchall()[0][0]
+    taken = {name.lower() for name in info.names}
+    free = [name for name in _ROWID_NAMES if name not in taken]
+    if free and not has_none:
+        return [f"{table}.{free[0]}"]
+    if info.primary_key:
+        return [f"{table}.{quote_identifier(name)}" for name in info.primary_key]
+    raise NotSupported(
+        f"the rows of {info.name!r} cannot be told apart: its columns hide the row's number",
+        hint=f"rename one of the columns {', '.join(_ROWID_NAMES)}",
+    )
+
+
+def comparable(raw: sqlite3.Connection, column: Column, expression: str) -> str:
+    """JSON is text here, which is equal when its content is, whatever the order of its keys."""
+    if column.codec.kind.name != "json":
+        return expression
+    # Once for each connection: SQLite refuses to replace a function while a statement is being read.
+    if not raw.execute("SELECT 1 FROM pragma_function_list WHERE name = 'holdfast_json'").fetchall():
+        raw.create_function("holdfast_json", 1, _canonical, deterministic=True)
+    return f"holdfast_json({expression})"
+
+
+def _canonical(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.dumps(json.loads(value, parse_float=_number), sort_keys=True, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _number(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,1 @@
+"""Making a database smaller, quicker and cleaner."""
