@@ -1,0 +1,214 @@
+"""What a database holds, in figures and as a table to print."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core.executor import Executor
+
+WIDTH = 100
+_LONGEST_NAME = 32
+_MOST_LINES = 6
+_PER_STATEMENT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSummary:
+    """A column: its declared type, whether it is in the primary key, and the table it refers to."""
+
+    name: str
+    type: str
+    primary_key: bool
+    references: str | None
+
+    def __str__(self) -> str:
+        text = f"{printable(self.name)}{'*' if self.primary_key else ''} {printable(self.type)}".rstrip()
+        return f"{text} -> {printable(self.references)}" if self.references else text
+
+
+@dataclass(frozen=True, slots=True)
+class TableSummary:
+    """A table with its exact number of rows, or a view, whose rows are not counted."""
+
+    name: str
+    rows: int | None
+    columns: tuple[ColumnSummary, ...]
+    is_view: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The tables and views of a database; ``print`` it, or let a notebook show it.
+
+    ``size`` is in bytes.
+    """
+
+    engine: str
+    size: int
+    tables: tuple[TableSummary, ...]
+
+    @property
+    def rows(self) -> int:
+        """The rows of all tables together."""
+        return sum(table.rows or 0 for table in self.tables)
+
+    def _headline(self) -> str:
+        views = sum(table.is_view for table in self.tables)
+        counts = [_counted(len(self.tables) - views, "table")]
+        counts += [_counted(views, "view")] if views else []
+        counts += [_counted(self.rows, "row")]
+        return f"{self.engine}, {human_size(self.size)}: {', '.join(counts)}"
+
+    def __str__(self) -> str:
+        if not self.tables:
+            return self._headline()
+        names = [_shortened(printable(table.name), _LONGEST_NAME) for table in self.tables]
+        rows = [_row_count(table) for table in self.tables]
+        first = max(map(text_cells, [*names, "table"]))
+        second = max(map(len, [*rows, "rows"]))
+        room = WIDTH - first - second - 4
+        lines = [self._headline(), "", f"{_padded('table', first)}  {'rows':>{second}}  columns"]
+        lines.append(f"{'-' * first}  {'-' * second}  {'-' * room}")
+        for table, name, count in zip(self.tables, names, rows, strict=True):
+            wrapped = _wrapped([str(column) for column in table.columns], room)
+            lines.append(f"{_padded(name, first)}  {count:>{second}}  {wrapped[0]}".rstrip())
+            lines += [" " * (first + second + 4) + line for line in wrapped[1:]]
+        if any(column.primary_key for table in self.tables for column in table.columns):
+            lines += ["", "* primary key, -> foreign key"]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The same as an HTML table, which Jupyter shows."""
+        body = "".join(
+            f"<tr><td>{html.escape(table.name)}</td><td style='text-align:right'>{_row_count(table)}</td>"
+            f"<td style='text-align:left'>{_html_columns(table.columns)}</td></tr>"
+            for table in self.tables
+        )
+        return (
+            f"<p>{html.escape(self._headline())}</p><table><thead><tr><th>table</th><th>rows</th>"
+            f"<th style='text-align:left'>columns</th></tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+def summary(executor: Executor) -> Summary:
+    """The tables with their columns and exact numbers of rows, then the views."""
+    catalog, upkeep = executor.engine.catalog, executor.engine.upkeep
+    names, views = catalog.tables(executor.run), catalog.views(executor.run)
+    counts = row_counts(executor, names)
+    tables = [TableSummary(name, counts[name], _columns(executor, name)) for name in names]
+    tables += [TableSummary(name, None, _columns(executor, name), is_view=True) for name in views]
+    return Summary(upkeep.version(executor.run), upkeep.size(executor.run), tuple(tables))
+
+
+def stats(executor: Executor) -> dict[str, Any]:
+    """The figures: ``size`` in bytes, ``table_count``, ``tables`` (rows of each), ``rows``, and more.
+
+    ``index_count`` counts the indexes somebody made, not those that keep a constraint.
+    """
+    catalog, upkeep = executor.engine.catalog, executor.engine.upkeep
+    counts = row_counts(executor, catalog.tables(executor.run))
+    return {
+        "size": upkeep.size(executor.run),
+        "table_count": len(counts),
+        "tables": counts,
+        "rows": sum(counts.values()),
+        "index_count": sum(not index["constraint"] for index in catalog.indexes(executor.run, None)),
+        "view_count": len(catalog.views(executor.run)),
+        "engine": upkeep.version(executor.run),
+    }
+
+
+def row_counts(executor: Executor, tables: Sequence[str]) -> dict[str, int]:
+    """The exact number of rows of each table; those counted in one statement are of one moment."""
+    found: dict[str, int] = {}
+    for start in range(0, len(tables), _PER_STATEMENT):
+        chunk = tables[start : start + _PER_STATEMENT]
+        counts = [f"(SELECT count(*) FROM {executor.engine.quote(name)})" for name in chunk]
+        found.update(zip(chunk, executor.rows(f"SELECT {', '.join(counts)}")[0], strict=True))
+    return found
+
+
+def _columns(executor: Executor, table: str) -> tuple[ColumnSummary, ...]:
+    info = executor.describe(table)
+    keys = [] if info.is_view else executor.engine.catalog.foreign_keys(executor.run, table)
+    target = {column: key["references"] for key in reversed(keys) for column in key["columns"]}
+    return tuple(
+        ColumnSummary(column.name, column.type, column.primary_key, target.get(column.name))
+        for column in info.columns
+    )
+
+
+def human_size(size: int) -> str:
+    """Bytes for people, in powers of 1024.
+
+    >>> human_size(12_345_678)
+    '11.8 MB'
+    """
+    if size < 1024:
+        return _counted(size, "byte")
+    units = ["kB", "MB", "GB", "TB"]
+    amount, unit = size / 1024, units.pop(0)
+    while amount >= 999.95 and units:
+        amount, unit = amount / 1024, units.pop(0)
+    return f"{amount:,.1f} {unit}"
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with control characters written out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def text_cells(text: str) -> int:
+    """How many cells of a terminal ``text`` takes."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _row_count(table: TableSummary) -> str:
+    return "view" if table.rows is None else f"{table.rows:,}"
+
+
+def _padded(text: str, cells: int) -> str:
+    return text + " " * (cells - text_cells(text))
+
+
+def _shortened(text: str, cells: int) -> str:
+    if text_cells(text) <= cells:
+        return text
+    while text_cells(text) > cells - 3:
+        text = text[:-1]
+    return text + "..."
+
+
+def _wrapped(items: Sequence[str], room: int) -> list[str]:
+    """The items with commas in lines of ``room`` cells; what does not fit is counted at the end."""
+    lines = [""]
+    for number, item in enumerate(items):
+        text = _shortened(item, room - 1) + ("," if number + 1 < len(items) else "")
+        rest = f"... {len(items) - number} more"
+        last = len(lines) == _MOST_LINES
+        reserve = len(rest) + 1 if last and number + 1 < len(items) else 0
+        if lines[-1] and text_cells(lines[-1]) + 1 + text_cells(text) + reserve > room:
+            if last:
+                lines[-1] += f" {rest}"
+                break
+            lines.append("")
+        lines[-1] += f" {text}" if lines[-1] else text
+    return lines
+
+
+def _html_columns(columns: Iterable[ColumnSummary]) -> str:
+    return ", ".join(
+        f"<b>{html.escape(column.name)}</b>" if column.primary_key else html.escape(column.name)
+        for column in columns
+    )
