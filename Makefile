@@ -3,8 +3,9 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 BIN := .venv/bin
-SOURCES := src tests docs $(wildcard bench)
+SOURCES := src tests docs bench
 UNSAFE := (^|[^._[:alnum:]])(eval|exec|__import__)\(|(import|from) +(pickle|shelve|marshal|dill|cloudpickle|joblib)
 
 .PHONY: demo test lint bench docs lock clean
@@ -22,8 +23,10 @@ lint: .venv/.ready
 	$(BIN)/lint-imports
 	@if grep -rnE '$(UNSAFE)' src --include='*.py'; then echo 'no pickle, eval or exec in src'; exit 1; fi
 
-bench: .venv-bench/.ready
-	.venv-bench/bin/python bench/run.py
+# It makes .venv-bench for itself, with what it compares to.
+bench:
+	@$(call check_python)
+	$(PYTHON) bench/run.py $(BENCH_ARGS)
 
 docs: .venv/.ready
 	$(BIN)/python docs/reference.py
@@ -38,21 +41,15 @@ clean:
 	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/.ready: pyproject.toml requirements.lock
-	@$(call make_venv,.venv)
+	@$(call check_python)
+	@echo 'Installing into .venv, once; this takes a minute or two.'
+	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.venv-bench/.ready: pyproject.toml requirements.lock bench/requirements.txt
-	@$(call make_venv,.venv-bench)
-	@.venv-bench/bin/pip install -qq --disable-pip-version-check -r bench/requirements.txt
-	@.venv-bench/bin/pip install -qq --disable-pip-version-check --editable '.[postgres,embedded,frames]'
-	@touch $@
-
-define make_venv
+define check_python
 if [ -z "$(PYTHON)" ]; then echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3'; exit 1; fi; \
 $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	{ echo '$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv'; exit 1; }; \
-echo 'Installing into $(1), once; this takes a minute or two.'; \
-$(PYTHON) -m venv $(1)
+	{ echo '$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
 endef
