@@ -1,0 +1,67 @@
+"""Results as a table on the terminal and as a section of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from measure import US, Against, Case, Line
+from rich.console import Console
+from rich.table import Table
+
+Results = list[tuple[Case, list[Line]]]
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+
+
+HEADINGS = {Against.RATIO: ("x limit", "min .. max"), Against.EXTRA: ("above limit", "min .. max")}
+
+
+def _goal(case: Case, line: Line) -> str:
+    """What Holdfast was to reach and whether it did; nothing for the others."""
+    if case.goal is None or line.contender.name != US:
+        return ""
+    return f"≤ {case.goal:g}: {'met' if line.against.median <= case.goal else 'missed'}"
+
+
+def _cells(case: Case, line: Line) -> tuple[str, ...]:
+    form = "{:.2f}" if case.against is Against.RATIO else "{:.0f}"
+    median, low, high = map(form.format, (line.against.median, line.against.low, line.against.high))
+    return line.contender.name, f"{line.time.median:.1f}", median, f"{low} .. {high}", _goal(case, line)
+
+
+def _headings(case: Case) -> tuple[str, ...]:
+    return "", f"{case.unit} a call", *HEADINGS[case.against], "goal"
+
+
+def show(console: Console, case: Case, lines: Iterable[Line]) -> None:
+    """Print one comparison."""
+    table = Table(title=case.name, title_justify="left", title_style="bold")
+    for number, heading in enumerate(_headings(case)):
+        table.add_column(heading, justify="right" if number in (1, 2, 3) else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*_cells(case, line), style="bold" if line.contender.name == US else "")
+    console.print(table)
+
+
+def markdown(results: Results, footnote: str) -> str:
+    """A family's comparisons as Markdown tables."""
+    parts = []
+    for case, lines in results:
+        rows = [_headings(case), ("---", "--:", "--:", "--:", "---"), *(_cells(case, line) for line in lines)]
+        parts += [f"**{case.name}**", "\n".join(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n\n".join([*parts, footnote])
+
+
+def write(family: str, text: str) -> None:
+    """Put ``text`` between the marks of a family in the document; the prose around it stays."""
+    start, end = f"<!-- {family} -->\n", f"<!-- end of {family} -->"
+    old = DOCUMENT.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    if not pattern.search(old):
+        raise SystemExit(
+            f"{DOCUMENT.name} has no place for {family}: add the lines {start.strip()} and {end}"
+        )
+    new = pattern.sub(lambda _: f"{start}\n{text}\n\n{end}", old)
+    DOCUMENT.write_text(new, encoding="utf-8")
