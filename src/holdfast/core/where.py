@@ -382,6 +382,11 @@ def order_sql(executor: Executor, info: TableInfo, items: Sequence[Order]) -> st
     native = executor.engine.features.null_order
     parts = []
     for item in items:
+        if item.column.codec.kind.name == "json":
+            raise InvalidQuery(
+                f"{info.name}.{item.column.name} holds JSON, which has no order",
+                hint="query() orders by an expression such as config->>'name'",
+            )
         text = qualified(info.name, item.column.name) + collation(executor, item.column)
         if item.descending:
             text += " DESC"
