@@ -1,0 +1,690 @@
+"""Transactions, savepoints, and who takes part in them."""
+
+# An exception has to leave a block of several statements to be undone.
+# ruff: noqa: PT012
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+import holdfast
+from holdfast import Database
+from holdfast.errors import (
+    ClosedError,
+    ConfigurationError,
+    DatabaseBusy,
+    Error,
+    InvalidQuery,
+    NotFoundError,
+    ReadOnlyError,
+    SerializationFailure,
+    TableNotFound,
+    TransactionAborted,
+    TransactionError,
+    UniqueViolation,
+    ValueRefused,
+)
+
+
+@pytest.fixture
+def t(db: Database) -> Database:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT UNIQUE"})
+    return db
+
+
+@pytest.fixture
+def other(t: Database, url: str) -> Iterator[Database]:
+    """A second database object on the same data."""
+    with holdfast.connect(url, timeout=0.2) as second:
+        yield second
+
+
+def values(db: Database) -> list[str]:
+    return [row["v"] for row in db.select("t", order_by="id")]
+
+
+class Stop(Exception):
+    pass
+
+
+def stop() -> None:
+    raise Stop
+
+
+# with db.transaction()
+
+
+def test_a_block_is_kept_and_seen_by_others_only_then(t: Database, other: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "a"})
+        t.insert("t", {"v": "b"})
+        assert other.count("t") == 0
+        assert t.count("t") == 2
+    assert values(other) == ["a", "b"]
+
+
+def test_an_exception_undoes_the_whole_block_and_is_the_one_that_comes_out(
+    t: Database, other: Database
+) -> None:
+    t.insert("t", {"v": "before"})
+    with pytest.raises(Stop), t.transaction():
+        t.insert("t", {"v": "a"})
+        t.update("t", {"v": "changed"}, {"v": "before"})
+        stop()
+    assert values(t) == values(other) == ["before"]
+    t.insert("t", {"v": "after"})
+    assert values(other) == ["before", "after"]
+
+
+def test_atomic_is_another_name(t: Database) -> None:
+    with pytest.raises(Stop), t.atomic():
+        t.insert("t", {"v": "a"})
+        stop()
+    assert values(t) == []
+
+
+def test_keyboard_interrupts_roll_back_too(t: Database) -> None:
+    with pytest.raises(KeyboardInterrupt), t.transaction():
+        t.insert("t", {"v": "a"})
+        raise KeyboardInterrupt
+    assert values(t) == []
+
+
+# Nested [17]
+
+
+def test_an_inner_error_caught_outside_undoes_only_the_inner_work(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "outer"})
+        with pytest.raises(Stop), t.transaction():
+            t.insert("t", {"v": "inner"})
+            with t.transaction():
+                t.insert("t", {"v": "innermost"})
+            assert values(t) == ["outer", "inner", "innermost"]
+            stop()
+        assert values(t) == ["outer"]
+        t.insert("t", {"v": "last"})
+    assert values(t) == ["outer", "last"]
+
+
+def test_an_error_of_the_database_in_an_inner_block_leaves_the_outer_usable(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "a"})
+        with pytest.raises(UniqueViolation), t.transaction():
+            t.insert("t", {"v": "b"})
+            t.insert("t", {"v": "a"})
+        assert values(t) == ["a"]
+        t.insert("t", {"v": "c"})
+    assert values(t) == ["a", "c"]
+
+
+def test_an_outer_error_undoes_inner_work_that_was_kept(t: Database) -> None:
+    with pytest.raises(Stop), t.transaction():
+        with t.transaction():
+            t.insert("t", {"v": "a"})
+        stop()
+    assert values(t) == []
+
+
+def test_many_levels(t: Database) -> None:
+    def nest(level: int) -> None:
+        with t.transaction():
+            t.insert("t", {"v": f"level {level}"})
+            if level < 30:
+                nest(level + 1)
+            if level == 20:
+                stop()
+
+    with t.transaction():
+        with pytest.raises(Stop), t.transaction():
+            nest(1)
+        t.insert("t", {"v": "end"})
+    assert values(t) == ["end"]
+
+
+def test_inner_blocks_one_after_another(t: Database) -> None:
+    with t.transaction():
+        for i in range(5):
+            try:
+                with t.transaction():
+                    t.insert("t", {"v": str(i)})
+                    if i % 2:
+                        stop()
+            except Stop:
+                continue
+    assert values(t) == ["0", "2", "4"]
+
+
+# A failed statement
+
+
+def test_after_a_failed_statement_a_transaction_can_only_be_rolled_back(t: Database) -> None:
+    t.insert("t", {"v": "a"})
+    with pytest.raises(UniqueViolation), t.transaction():
+        t.insert("t", {"v": "b"})
+        try:
+            t.insert("t", {"v": "a"})
+        except UniqueViolation as failed:
+            for call in (
+                lambda: t.insert("t", {"v": "c"}),
+                lambda: t.select("t"),
+                lambda: t.query("SELECT 1"),
+                lambda: list(t.stream("t")),
+                lambda: t.list_tables(),
+                lambda: t.insert_many("t", [{"v": "d"}]),
+            ):
+                with pytest.raises(TransactionAborted, match="rolled back") as caught:
+                    call()
+                assert "with db.transaction():" in str(caught.value.hint)
+            raise failed from None
+    assert values(t) == ["a"]
+
+
+def test_a_block_that_swallows_the_error_is_not_taken_for_done(t: Database) -> None:
+    t.insert("t", {"v": "a"})
+    with pytest.raises(TransactionAborted, match="all of it was rolled back"), t.transaction():
+        t.insert("t", {"v": "b"})
+        with pytest.raises(UniqueViolation):
+            t.insert("t", {"v": "a"})
+    assert values(t) == ["a"]
+    t.insert("t", {"v": "c"})
+
+
+def test_a_value_refused_before_the_database_sees_it_spoils_nothing(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "a"})
+        with pytest.raises(ValueRefused):
+            t.insert("t", {"v": 1})
+        with pytest.raises(NotFoundError):
+            t.get("t", 99)
+        with pytest.raises(TableNotFound):
+            t.select("tt")
+        t.insert("t", {"v": "b"})
+    assert values(t) == ["a", "b"]
+
+
+def test_the_connection_is_usable_after_every_kind_of_error_inside(t: Database) -> None:
+    t.create_table("c", {"n": "INTEGER CHECK (n > 0)"})
+    for fail in (
+        lambda: t.insert("c", {"n": 0}),
+        lambda: t.execute("SELECT * FROM nowhere"),
+        lambda: t.execute("SELEC 1"),
+        lambda: t.execute("SELECT ?", []),
+        lambda: t.execute("SELECT 1; SELECT 2"),
+        lambda: t.insert("c", {"n": "x"}),
+        lambda: t.create_table("t", {"a": int}),
+        lambda: list(t.stream("SELECT * FROM nowhere")),
+        stop,
+    ):
+        with pytest.raises((Error, Stop)), t.transaction():
+            t.insert("t", {"v": "gone"})
+            fail()
+        assert values(t) == []
+        with t.transaction():
+            assert t.query("SELECT 1 AS one") == [{"one": 1}]
+
+
+# begin, commit, rollback
+
+
+def test_by_hand(t: Database, other: Database) -> None:
+    t.begin_transaction()
+    t.insert("t", {"v": "a"})
+    assert other.count("t") == 0
+    t.commit()
+    assert values(other) == ["a"]
+    t.begin_transaction()
+    t.insert("t", {"v": "b"})
+    t.rollback()
+    assert values(t) == ["a"]
+
+
+def test_misuse_by_hand_raises_and_says_what_to_do(t: Database) -> None:
+    for call, verb in ((t.commit, "commit"), (t.rollback, "roll back")):
+        with pytest.raises(TransactionError, match=f"no transaction to {verb}") as caught:
+            call()
+        assert "begin_transaction" in str(caught.value.hint)
+    t.begin_transaction()
+    t.insert("t", {"v": "a"})
+    with pytest.raises(TransactionError, match="open already"):
+        t.begin_transaction()
+    t.commit()
+    assert values(t) == ["a"], "the refused second begin did not end the first"
+    with pytest.raises(TransactionError):
+        t.commit()
+
+
+def test_a_block_cannot_be_ended_from_inside(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "a"})
+        for call in (t.commit, t.rollback, t.begin_transaction):
+            with pytest.raises(TransactionError, match=r"inside `with|open already"):
+                call()
+    assert values(t) == ["a"]
+
+
+def test_a_block_in_a_transaction_by_hand_is_a_savepoint(t: Database) -> None:
+    t.begin_transaction()
+    t.insert("t", {"v": "a"})
+    with pytest.raises(Stop), t.transaction():
+        t.insert("t", {"v": "b"})
+        with pytest.raises(TransactionError):
+            t.commit()
+        stop()
+    t.commit()
+    assert values(t) == ["a"]
+
+
+def test_commit_after_a_failed_statement_raises_and_rolls_back(t: Database) -> None:
+    t.insert("t", {"v": "a"})
+    t.begin_transaction()
+    t.insert("t", {"v": "b"})
+    with pytest.raises(UniqueViolation):
+        t.insert("t", {"v": "a"})
+    with pytest.raises(TransactionAborted):
+        t.commit()
+    assert values(t) == ["a"]
+    with pytest.raises(TransactionError, match="no transaction"):
+        t.rollback()
+    t.begin_transaction()
+    with pytest.raises(UniqueViolation):
+        t.insert("t", {"v": "a"})
+    t.rollback()
+    t.insert("t", {"v": "c"})
+    assert values(t) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *("BEGIN", "begin immediate", "COMMIT", "END", "ROLLBACK", "SAVEPOINT x", "RELEASE x"),
+        *("START TRANSACTION", "-- a comment\nCOMMIT", "/* x */ ROLLBACK TO x", "ABORT", " ; COMMIT"),
+    ],
+)
+def test_transactions_are_not_controlled_by_statements(t: Database, sql: str) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "a"})
+        for call in (lambda: t.execute(sql), lambda: t.executemany(sql, [[]]), lambda: t.query(sql)):
+            with pytest.raises((TransactionError, InvalidQuery)) as caught:
+                call()
+            assert "db.transaction()" in str(caught.value.hint) or isinstance(caught.value, InvalidQuery)
+        t.insert("t", {"v": "b"})
+    assert values(t) == ["a", "b"]
+
+
+# The with of the database [2]
+
+
+def test_a_clean_exit_commits_and_an_exception_rolls_back(t: Database, url: str) -> None:
+    with holdfast.connect(url) as second:
+        second.begin_transaction()
+        second.insert("t", {"v": "kept"})
+    assert values(t) == ["kept"]
+    with pytest.raises(Stop), holdfast.connect(url) as second:
+        second.insert("t", {"v": "written before"})
+        second.begin_transaction()
+        second.insert("t", {"v": "undone"})
+        stop()
+    assert values(t) == ["kept", "written before"]
+
+
+def test_close_rolls_back_what_is_open(t: Database, url: str) -> None:
+    second = holdfast.connect(url)
+    second.begin_transaction()
+    second.insert("t", {"v": "undone"})
+    second.close()
+    assert values(t) == []
+    t.insert("t", {"v": "the lock is free"})
+
+
+def test_closing_inside_a_block(t: Database, url: str) -> None:
+    second = holdfast.connect(url)
+    with pytest.raises((ClosedError, TransactionError)), second.transaction():
+        second.insert("t", {"v": "undone"})
+        second.close()
+    with pytest.raises(ClosedError), second.transaction():
+        pass
+    assert values(t) == []
+
+
+# DDL
+
+
+def test_ddl_that_is_rolled_back_is_forgotten(t: Database) -> None:
+    t.insert("t", {"v": "a"})
+    with pytest.raises(Stop), t.transaction():
+        t.add_column("t", "extra", "INTEGER DEFAULT 5")
+        t.insert("t", {"v": "b", "extra": 1})
+        assert t.select("t", "extra", order_by="id") == [{"extra": 5}, {"extra": 1}]
+        t.create_table("new", {"id": "INTEGER PRIMARY KEY"})
+        assert t.insert("new", {}) == 1
+        t.rename_column("t", "v", "w")
+        assert t.find_one("t", "w", order_by="id") == {"w": "a"}
+        stop()
+    assert t.select("t") == [{"id": 1, "v": "a"}]
+    assert not t.table_exists("new")
+    with pytest.raises(TableNotFound):
+        t.insert("new", {})
+    assert [column["name"] for column in t.get_columns("t")] == ["id", "v"]
+    assert t.get("t", 1) == {"id": 1, "v": "a"}
+    assert t.insert("t", {"v": "c"}) in (2, 3)
+
+
+def test_ddl_in_an_inner_block_that_is_rolled_back_is_forgotten(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "a"})
+        with pytest.raises(Stop), t.transaction():
+            t.add_column("t", "extra", int)
+            t.insert("t", {"v": "b", "extra": 1})
+            stop()
+        assert t.select("t") == [{"id": 1, "v": "a"}]
+        t.insert("t", {"v": "c"})
+    assert values(t) == ["a", "c"]
+
+
+def test_ddl_that_is_kept(t: Database, other: Database) -> None:
+    other.select("t")
+    with t.transaction():
+        t.add_column("t", "extra", "INTEGER DEFAULT 5")
+        t.insert("t", {"v": "a", "extra": 6})
+    assert t.get("t", 1) == {"id": 1, "v": "a", "extra": 6}
+    assert other.query("SELECT * FROM t") == [{"id": 1, "v": "a", "extra": 6}]
+
+
+# SQLAlchemy and pandas
+
+
+def test_others_on_the_engine_take_part(t: Database, other: Database) -> None:
+    with pytest.raises(Stop), t.transaction():
+        t.insert("t", {"v": "ours"})
+        with t.engine.connect() as connection:
+            assert connection.execute(sa.text("SELECT v FROM t")).scalars().all() == ["ours"]
+        with t.engine.begin() as connection:
+            connection.execute(sa.text("INSERT INTO t (v) VALUES ('alchemy')"))
+        frame = pd.read_sql_query("SELECT v FROM t ORDER BY id", t.engine)
+        assert list(frame["v"]) == ["ours", "alchemy"]
+        pd.DataFrame({"v": ["pandas"]}).to_sql("t", t.engine, if_exists="append", index=False)
+        assert values(t) == ["ours", "alchemy", "pandas"]
+        assert other.count("t") == 0
+        stop()
+    assert values(t) == []
+
+
+def test_others_on_the_engine_are_kept_with_the_block(t: Database, other: Database) -> None:
+    with t.transaction():
+        pd.DataFrame({"v": ["pandas"]}).to_sql("t", t.engine, if_exists="append", index=False)
+        with pytest.raises(Stop), t.engine.begin() as connection:
+            connection.execute(sa.text("INSERT INTO t (v) VALUES ('undone')"))
+            stop()
+        with t.engine.connect() as connection:
+            connection.execute(sa.text("INSERT INTO t (v) VALUES ('not committed')"))
+        t.insert("t", {"v": "ours"})
+    assert values(other) == ["pandas", "ours"]
+
+
+def test_outside_a_transaction_the_engine_commits_by_itself(t: Database, other: Database) -> None:
+    with t.engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO t (v) VALUES ('alchemy')"))
+    assert values(other) == ["alchemy"]
+    with t.engine.connect() as connection:
+        connection.execute(sa.text("INSERT INTO t (v) VALUES ('not committed')"))
+    assert values(t) == ["alchemy"]
+    pd.DataFrame({"n": [1, 2]}).to_sql("frame", t.engine, index=False)
+    assert t.count("frame") == 2
+
+
+# isolation and read_only
+
+
+@pytest.mark.parametrize("level", ["SERIALIZABLE", "repeatable read", "READ COMMITTED"])
+def test_isolation_levels_are_taken(t: Database, level: str) -> None:
+    with t.transaction(isolation=level):
+        t.insert("t", {"v": "a"})
+    t.begin_transaction(isolation=level)
+    t.commit()
+    assert t.run_transaction(lambda: t.count("t"), isolation=level) == 1
+
+
+def test_an_unknown_isolation_level_is_refused(t: Database) -> None:
+    with pytest.raises(ConfigurationError, match="SERIALIZABLE"), t.transaction(isolation="serialisable"):
+        pass
+    assert t.insert("t", {"v": "a"}) == 1
+
+
+def test_a_repeatable_read_does_not_see_what_others_write(t: Database, other: Database) -> None:
+    t.insert("t", {"v": "a"})
+    with t.transaction(isolation="REPEATABLE READ", read_only=True):
+        assert values(t) == ["a"]
+        other.insert("t", {"v": "b"})
+        assert values(t) == ["a"]
+    assert values(t) == ["a", "b"]
+
+
+def test_read_only_transactions_refuse_writes(t: Database) -> None:
+    t.insert("t", {"v": "a"})
+    for write in (
+        lambda: t.insert("t", {"v": "b"}),
+        lambda: t.update("t", {"v": "b"}, {"id": 1}),
+        lambda: t.delete("t", {"id": 1}),
+        lambda: t.insert_many("t", [{"v": "b"}]),
+        lambda: t.create_table("new", {"a": int}),
+        lambda: t.drop_table("t"),
+        lambda: t.execute("DELETE FROM t"),
+    ):
+        with pytest.raises(ReadOnlyError), t.transaction(read_only=True):
+            assert values(t) == ["a"]
+            write()
+        assert values(t) == ["a"]
+    t.insert("t", {"v": "afterwards"})
+    with t.transaction(read_only=True):
+        assert t.query("SELECT count(*) AS n FROM t") == [{"n": 2}]
+        assert [row["v"] for row in t.stream("t", order_by="id")] == ["a", "afterwards"]
+
+
+def test_an_inner_block_cannot_have_its_own_mode(t: Database) -> None:
+    with t.transaction():
+        for options in ({"isolation": "SERIALIZABLE"}, {"read_only": True}):
+            with pytest.raises(TransactionError, match="nested"), t.transaction(**options):
+                pass
+        t.insert("t", {"v": "a"})
+    assert values(t) == ["a"]
+
+
+# run_transaction
+
+
+def test_run_transaction_commits_and_gives_the_result(t: Database, other: Database) -> None:
+    assert t.run_transaction(lambda: t.insert("t", {"v": "a"})) == 1
+    assert values(other) == ["a"]
+
+    def fails() -> None:
+        t.insert("t", {"v": "b"})
+        stop()
+
+    with pytest.raises(Stop):
+        t.run_transaction(fails)
+    assert values(t) == ["a"]
+    with t.transaction(), pytest.raises(TransactionError, match="cannot be part"):
+        t.run_transaction(lambda: None)
+
+
+def test_run_transaction_tries_only_conflicts_again(t: Database) -> None:
+    tries = []
+
+    def fails() -> None:
+        tries.append(1)
+        t.insert("t", {"v": "same"})
+        t.insert("t", {"v": "same"})
+
+    with pytest.raises(UniqueViolation):
+        t.run_transaction(fails)
+    assert len(tries) == 1
+    assert values(t) == []
+
+
+def test_run_transaction_repeats_the_whole_call_on_a_real_conflict(t: Database, url: str) -> None:
+    """Two threads read and then write the same row; one meets the other and runs again from its start."""
+    t.create_table("account", {"id": "INTEGER PRIMARY KEY", "n": int})
+    t.insert("account", {"id": 1, "n": 0})
+    both_have_read = threading.Barrier(2, timeout=10)
+    runs: list[int] = []
+
+    def add(amount: int) -> None:
+        first = [True]
+
+        def work() -> None:
+            runs.append(amount)
+            read = t.get("account", 1)["n"]
+            if first[0]:
+                first[0] = False
+                # Where the second cannot even read before the first has committed, nobody waits for it.
+                with suppress(threading.BrokenBarrierError):
+                    both_have_read.wait(timeout=0.5)
+            t.update("account", {"n": read + amount}, {"id": 1})
+
+        t.run_transaction(work, isolation="SERIALIZABLE")
+
+    threads = [threading.Thread(target=add, args=(amount,)) for amount in (1, 10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert t.get("account", 1)["n"] == 11
+    assert set(runs) == {1, 10}
+
+
+def test_a_serialization_failure_is_its_own_error(t: Database, other: Database, engine_name: str) -> None:
+    t.insert("t", {"v": "a"})
+    if engine_name == "sqlite":
+        # The second writer is not let in at all.
+        with t.transaction(), pytest.raises(DatabaseBusy), other.transaction():
+            pass
+        return
+    with pytest.raises(SerializationFailure), t.transaction(isolation="SERIALIZABLE"):
+        t.count("t")
+        with other.transaction(isolation="SERIALIZABLE"):
+            other.count("t")
+            other.update("t", {"v": "b"}, {"id": 1})
+        t.update("t", {"v": "c"}, {"id": 1})
+    assert values(t) == ["b"]
+
+
+def test_retries_are_counted(t: Database, engine_name: str) -> None:
+    tries = []
+
+    def conflict() -> None:
+        tries.append(1)
+        raise SerializationFailure("a conflict")
+
+    with pytest.raises(SerializationFailure):
+        t.run_transaction(conflict, retries=3)
+    assert len(tries) == 4
+    tries.clear()
+    with pytest.raises(SerializationFailure):
+        t.run_transaction(conflict, retries=0)
+    assert len(tries) == 1
+
+
+# Locks of others
+
+HOLDER = """
+import sys, holdfast
+db = holdfast.connect(sys.argv[1])
+db.begin_transaction()
+db.update("t", {"v": "held"}, {"id": 1})
+print("holding", flush=True)
+sys.stdin.readline()
+db.rollback()
+db.close()
+print("released", flush=True)
+"""
+
+
+@pytest.fixture
+def holder(t: Database, url: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock on row 1 until it is told to let go."""
+    t.insert("t", {"v": "mine"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "holding\n"
+        yield process
+        if process.poll() is None:
+            process.stdin.close()
+            process.wait(10)
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "released\n"
+
+
+def test_a_lock_of_another_process_is_waited_for_up_to_the_timeout(
+    url: str, holder: subprocess.Popen[str]
+) -> None:
+    with holdfast.connect(url, timeout=0.5) as db:
+        for write in (
+            lambda: db.update("t", {"v": "x"}, {"id": 1}),
+            lambda: db.update_many("t", [{"id": 1, "v": "x"}]),
+            lambda: _in_a_block(db),
+        ):
+            started = time.monotonic()
+            with pytest.raises(DatabaseBusy) as caught:
+                write()
+            assert 0.4 < time.monotonic() - started < 5
+            assert isinstance(caught.value, TimeoutError)
+            assert values(db) == ["mine"], "reading does not wait"
+        let_go(holder)
+        assert db.update("t", {"v": "x"}, {"id": 1}) == 1
+        assert values(db) == ["x"]
+
+
+def _in_a_block(db: Database) -> None:
+    with db.transaction():
+        db.update("t", {"v": "x"}, {"id": 1})
+
+
+def test_a_lock_that_is_let_go_in_time_is_taken(url: str, holder: subprocess.Popen[str]) -> None:
+    with holdfast.connect(url, timeout=20) as db:
+        timer = threading.Timer(0.4, let_go, [holder])
+        timer.start()
+        assert db.update("t", {"v": "x"}, {"id": 1}) == 1
+        timer.join()
+        assert values(db) == ["x"]
+
+
+def test_run_transaction_waits_out_a_busy_database(url: str, holder: subprocess.Popen[str]) -> None:
+    with holdfast.connect(url, timeout=0.2) as db:
+        timer = threading.Timer(0.5, let_go, [holder])
+        timer.start()
+        tries = []
+
+        def work() -> int:
+            tries.append(1)
+            return db.update("t", {"v": "x"}, {"id": 1})
+
+        assert db.run_transaction(work, retries=30) == 1
+        timer.join()
+        assert values(db) == ["x"]
+
+
+def test_signatures_of_the_two_ways_are_alike() -> None:
+    block = inspect.signature(Database.transaction).parameters
+    by_hand = inspect.signature(Database.begin_transaction).parameters
+    assert list(block) == list(by_hand) == ["self", "isolation", "read_only"]
