@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli import opening
+from holdfast.errors import BackupCorrupt
+
+if TYPE_CHECKING:
+    from holdfast.backup.report import Report
+    from holdfast.database import Database
 
 File = Annotated[Path, typer.Argument(metavar="FILE.sql", help="The backup.", show_default=False)]
 
@@ -21,8 +26,21 @@ def backup(url: opening.URL, path: File) -> None:
 
 def verify(url: opening.URL, path: File) -> None:
     """Prove a backup by restoring it beside the database, which stays as it is."""
-    with opening.to_read(url) as db:
-        print(db.verify_backup(path))
+    # A PostgreSQL server proves it in a scratch database, which a read-only connection cannot create.
+    with opening.to_change(url) as db:
+        print(proven(db, path))
+
+
+def proven(db: Database, path: Path) -> Report:
+    """Verify a backup.
+
+    Raises:
+        BackupCorrupt: if it is not what it says.
+    """
+    report = db.verify_backup(path)
+    if not report.ok:
+        raise BackupCorrupt("; ".join(report.problems), hint="keep it apart, and make another backup")
+    return report
 
 
 def restore(

@@ -132,10 +132,13 @@ def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows as the CSV that ``export`` writes: NULL is an empty field, the empty text is ``""``."""
     from holdfast.io import values
 
-    print(values.header(columns, ","))
-    writers = [values.writer(name, None, delimiter=",", null="", spreadsheet_safe=False) for name in columns]
-    for row in rows:
-        print(",".join(write([value])[0] for write, value in zip(writers, row, strict=True)))
+    print(values.line(columns, ","), end="")
+    fields = [
+        values.writer(name, None, delimiter=",", null="", spreadsheet_safe=False)(column)
+        for name, column in zip(columns, zip(*rows, strict=True), strict=bool(rows))
+    ]
+    for row in zip(*fields, strict=True):
+        print(",".join(row))
 
 
 def _json(value: Any) -> str:
