@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
 
@@ -28,6 +28,10 @@ from holdfast.errors import (
 
 if TYPE_CHECKING:
     from holdfast.settings import Target
+
+
+T = TypeVar("T")
+MOST_PLANS = 4096
 
 
 class Executor:
@@ -282,6 +286,13 @@ class Executor:
             raw = self.driver_connection()
             self._types[native] = self.engine.catalog.result_types(raw, native, cursor)
         return self._types[native]
+
+    def keep(self, key: Any, plan: T) -> T:
+        """Have ``plan`` at hand as ``plans[key]`` until the schema changes, or until there are too many."""
+        if len(self.plans) >= MOST_PLANS:
+            self.plans.clear()
+        self.plans[key] = plan
+        return plan
 
     def forget(self) -> None:
         """Drop what is known of the schema; called after whatever may have changed it."""

@@ -22,7 +22,6 @@ from holdfast.engines.names import quote_identifier
 from holdfast.errors import InvalidQuery, KeyNotUnique, NotFoundError, ValueRefused, WhereRequired
 
 Row = Mapping[str, Any]
-Codecs = tuple[tuple[frozenset[type], Callable[[Any], Any]], ...]
 Decoders = list[tuple[str, Callable[[Any], Any]]]
 
 CONFLICTS = ("error", "ignore", "update", "replace")
@@ -30,24 +29,36 @@ CONFLICTS = ("error", "ignore", "update", "replace")
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How rows with certain columns are written into a table: the driver's text, codecs, and the key."""
+    """How rows with certain columns are written: the driver's text, their values in its order, the key."""
 
-    info: TableInfo
     native: str
-    columns: tuple[Column, ...]
-    codecs: Codecs
+    encode: Callable[[Row], list[Any]]
     key: Callable[[Sequence[Any], Any], Any]
     returns_key: bool
 
-    def encode(self, row: Row) -> list[Any]:
-        """The row's values as the driver takes them, in the order of the statement."""
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How certain columns are changed: neutral SQL up to its WHERE, and the row's values in its order."""
+
+    sql: str
+    encode: Callable[[Row], list[Any]]
+
+
+def row_encoder(table: str, columns: Sequence[Column]) -> Callable[[Row], list[Any]]:
+    """A function that gives the values of rows with these columns, in their order, to the driver."""
+    codecs = [(column.codec.passes | {type(None)}, column.codec.encode) for column in columns]
+
+    def encode_row(row: Row) -> list[Any]:
         try:
             return [
                 value if type(value) in passes else convert(value)
-                for value, (passes, convert) in zip(row.values(), self.codecs, strict=True)
+                for value, (passes, convert) in zip(row.values(), codecs, strict=True)
             ]
         except ValueRefused:
-            return [encode(self.info.name, column, row[column.name]) for column in self.columns]
+            return [encode(table, column, row[column.name]) for column in columns]
+
+    return encode_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +117,9 @@ def writing(
     check_row(row)
     names = tuple(row)
     plain = on_conflict == "error" and not many
-    cached_as: Any = (table, names) if plain else (table, names, on_conflict, _hashable(key), many)
-    if cached_as not in executor.plans:
-        executor.plans[cached_as] = _plan_writing(executor, table, names, on_conflict, key, many)
-    return executor.plans[cached_as]  # type: ignore[no-any-return]
+    kept_as: Any = (table, names) if plain else (table, names, on_conflict, _hashable(key), many)
+    plan: Writing | None = executor.plans.get(kept_as)
+    return plan or executor.keep(kept_as, _plan_writing(executor, table, names, on_conflict, key, many))
 
 
 def check_row(row: Any) -> None:
@@ -148,10 +158,8 @@ def _plan_writing(
     if returned:
         sql += f" RETURNING {', '.join(returned)}"
     return Writing(
-        info=info,
         native=executor.native(sql),
-        columns=columns,
-        codecs=tuple((column.codec.passes | {type(None)}, column.codec.encode) for column in columns),
+        encode=row_encoder(table, columns),
         key=_key_reader(info, names, key_known, by_rowid),
         returns_key=returns_key,
     )
@@ -251,17 +259,23 @@ def update(
     all_rows: bool = False,
 ) -> int:
     """Change the rows that satisfy ``where`` and return how many there were."""
+    plan: Setting | None = executor.plans.get(("update", table, tuple(data))) if type(data) is dict else None
+    if plan is None:
+        plan = _plan_setting(executor, table, data)
+    refuse_all_rows("update", table, where, all_rows)
+    text, values = condition(executor, executor.describe(table), where, params)
+    return executor.run(plan.sql + _where(text), plan.encode(data) + values).rowcount
+
+
+def _plan_setting(executor: Executor, table: str, data: Row) -> Setting:
     check_row(data)
     info = executor.describe(table)
     if not data:
         raise InvalidQuery("there is nothing to update", hint="give {'column': value}")
-    refuse_all_rows("update", table, where, all_rows)
-    text, values = condition(executor, info, where, params)
     columns = [writable(info, name) for name in data]
     sets = ", ".join(f"{quote_identifier(column.name)} = ?" for column in columns)
-    given = [encode(table, column, data[column.name]) for column in columns]
-    sql = f"UPDATE {quote_identifier(table)} SET {sets}{_where(text)}"
-    return executor.run(sql, [*given, *values]).rowcount
+    plan = Setting(f"UPDATE {quote_identifier(table)} SET {sets}", row_encoder(table, columns))
+    return executor.keep(("update", table, tuple(data)), plan)
 
 
 def delete(
@@ -311,7 +325,7 @@ def reading_of(executor: Executor, info: TableInfo, columns: Sequence[str] | str
         return _reading(info.name, selection(info, columns))
     planned: Reading | None = executor.plans.get(("read", info.name))
     if planned is None:
-        planned = executor.plans["read", info.name] = _reading(info.name, info.columns)
+        planned = executor.keep(("read", info.name), _reading(info.name, info.columns))
     return planned
 
 
@@ -375,7 +389,7 @@ def get(executor: Executor, table: str, key: Any) -> dict[str, Any]:
     """
     planned = executor.plans.get(("get", table))
     if planned is None:
-        planned = executor.plans["get", table] = _plan_get(executor, table)
+        planned = executor.keep(("get", table), _plan_get(executor, table))
     native, plan, columns = planned
     found = executor.fetch(native, _key_values(table, columns, key))
     if not found:

@@ -14,6 +14,7 @@ from holdfast.engines.base import Column, TableInfo
 from holdfast.engines.names import quote_identifier, unquote_identifier
 from holdfast.engines.sqltext import Lexicon, positional, quoted_names, tokens
 from holdfast.errors import ColumnNotFound, InvalidQuery, ValueRefused, did_you_mean
+from holdfast.types.codec import INT64_MAX, INT64_MIN
 
 Fragment = tuple[str, list[Any]]
 Where = str | Mapping[str, Any] | Any
@@ -53,6 +54,52 @@ def condition(executor: Executor, info: TableInfo, where: Where, params: Params)
         if params:
             raise InvalidQuery("params were given without where", hint="give where='column = ?'")
         return "", []
+    shape = _shape(info.name, where, params)
+    if shape is None:
+        return _worked_out(executor, info, where, params)
+    planned: _Planned | None = executor.plans.get(shape)
+    if planned is None:
+        return _first_of_shape(executor, info, shape, where, params)
+    given: Any = where.values() if type(where) is dict else params
+    return planned.text, [encode(value) for encode, value in zip(planned.encoders, given, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A filter whose text does not depend on its values, and how each of them goes in."""
+
+    text: str
+    encoders: tuple[Callable[[Any], Any], ...]
+
+
+# A longer text is likelier to hold its values than to come again.
+_LONGEST_KEPT = 1000
+_SCALARS = frozenset({int, float, str, bool})
+
+
+def _shape(table: str, where: Where, params: Params) -> tuple[Any, ...] | None:
+    """What the text of a filter depends on, as a key of plans; ``None`` where it depends on the values."""
+    if type(where) is str and len(where) <= _LONGEST_KEPT:
+        return ("where", table, where, len(params)) if type(params) is list or type(params) is tuple else None
+    if type(where) is dict and where and params is None and _SCALARS.issuperset(map(type, where.values())):
+        return "where", table, tuple(where)
+    return None
+
+
+def _first_of_shape(
+    executor: Executor, info: TableInfo, shape: tuple[Any, ...], where: Where, params: Params
+) -> Fragment:
+    fragment = _worked_out(executor, info, where, params)
+    if params is not None:
+        param = executor.engine.types.param
+        executor.keep(shape, _Planned(fragment[0], (param,) * len(params)))
+    elif set(where) <= set(info.names):
+        entries = [_Comparison(executor, info.name, info.column(name), "=") for name in where]
+        executor.keep(shape, _Planned(fragment[0], tuple(entry.encode for entry in entries)))
+    return fragment
+
+
+def _worked_out(executor: Executor, info: TableInfo, where: Where, params: Params) -> Fragment:
     if isinstance(where, str):
         return _from_text(executor, info, where, params)
     if params is not None:
@@ -149,6 +196,8 @@ class _Comparison:
         return self.name + collation(self.executor, self.column)
 
     def encode(self, value: Any) -> Any:
+        if type(value) is int and int in self.column.codec.passes and INT64_MIN <= value <= INT64_MAX:
+            return value
         if isinstance(value, (int, float, Decimal)):
             return self._within(value, lambda: self.column.codec.encode(value))
         return encode(self.table, self.column, value)
@@ -168,7 +217,7 @@ class _Comparison:
         try:
             if value != value:
                 raise ValueRefused("NaN cannot be compared", hint="use a text filter, where the engine can")
-            if isinstance(value, (int, Decimal)) and not -(2**63) <= value < 2**63:
+            if isinstance(value, (int, Decimal)) and not INT64_MIN <= value <= INT64_MAX:
                 raise ValueRefused("a number does not fit into 64 bits")
             return convert()
         except ValueRefused as exc:
