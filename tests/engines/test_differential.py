@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +21,8 @@ import servers
 from holdfast.errors import Error, IntegrityError, InvalidQuery, ValueRefused
 
 TYPES = [
-    "INTEGER", "SMALLINT", "REAL", "TEXT", "VARCHAR(5)", "BOOLEAN", "NUMERIC", "NUMERIC(10,2)", "DATE", "TIME",
+    "INTEGER", "SMALLINT", "REAL", "TEXT", "VARCHAR(5)", "BOOLEAN", "NUMERIC", "NUMERIC(10,2)", "DATE",
+    "TIME",
     "TIMESTAMP", "DATETIME", "TIMESTAMPTZ", "JSON", "BLOB", "UUID",
 ]  # fmt: skip
 NAMES = ["a", "B", "select", "a b", 'q"q', "é", "x.y", "n%s", "who?", "c:d", "$1", "back\\"]
@@ -30,15 +31,18 @@ CEST = timezone(timedelta(hours=2))
 AWKWARD: list[Any] = [
     None, True, False, 0, 1, -1, 2, 255, 2**31, 2**63 - 1, -(2**63), 2**63, 10**30,
     0.0, -0.0, 0.5, 1.0, 0.1, 1e22, 1.5e300, 5e-324, math.inf, -math.inf, math.nan,
-    "", " ", "0", "007", "1e5", "NA", "NULL", "abc", "ABC", "abcdef", "é", "Z", "a%", "a_", "'; --", "line\nbreak",
+    "", " ", "0", "007", "1e5", "NA", "NULL", "abc", "ABC", "abcdef", "é", "Z", "a%", "a_", "'; --",
+    "line\nbreak",
     "nul\0", "\ud800", "2024-01-02", "2024-01-02 03:04:05", "no date", "{}",
     Decimal(0), Decimal("1.50"), Decimal("1.005"), Decimal("12345678.91"), Decimal("1E+3"), Decimal("NaN"),
     Decimal("0.1234567890123456789"), Decimal(2**70),
-    date(2024, 1, 2), date(1, 1, 1), date(9999, 12, 31), time(1, 2, 3), time(1, 2, 3, 4), time(1, tzinfo=CEST),
+    date(2024, 1, 2), date(1, 1, 1), date(9999, 12, 31), time(1, 2, 3), time(1, 2, 3, 4), time(1,
+    tzinfo=CEST),
     datetime(2024, 1, 2), datetime(2024, 1, 2, 3, 4, 5), datetime(2024, 1, 2, 3, 4, 5, 678),
-    datetime(2024, 1, 2, 3, tzinfo=timezone.utc), datetime(2024, 1, 2, 3, tzinfo=CEST), datetime(1, 1, 1, tzinfo=CEST),
+    datetime(2024, 1, 2, 3, tzinfo=UTC), datetime(2024, 1, 2, 3, tzinfo=CEST), datetime(1, 1, 1, tzinfo=CEST),
     b"", b"\0\xff", b"abc", uuid.UUID(int=0), uuid.UUID(int=2**128 - 1),
-    {}, [], {"a": 1}, {"b": 1, "a": [None, True, 1.5]}, [1.5e300, 1e22], {"n": 2**70}, {"z": -0.0}, [math.nan],
+    {}, [], {"a": 1}, {"b": 1, "a": [None, True, 1.5]}, [1.5e300, 1e22], {"n": 2**70}, {"z": -0.0},
+    [math.nan],
     {"t": (1, 2)}, {1: 2}, ["\0"], ["\\u0000"],
 ]  # fmt: skip
 
@@ -118,7 +122,9 @@ def test_both_engines_answer_alike(pair: dict[str, holdfast.Database], data: st.
         insert_on_both(pair, table, row)
     for _ in range(data.draw(st.integers(1, 6))):
         query = data.draw(queries(names))
-        answers = {name: outcome(lambda db=db: db.select(table, **query)) for name, db in pair.items()}
+        answers = {
+            name: outcome(lambda db=db, query=query: db.select(table, **query)) for name, db in pair.items()
+        }
         event(f"select: {answers['sqlite'][0]}")
         if "answer" in (said := {answer[0] for answer in answers.values()}) and len(said) == 2:
             filtered = {name: None for name in names if any(key.startswith(name) for key in query["where"])}
@@ -209,7 +215,7 @@ def change_both(
         for name, db in pair.items():
             arguments = (table, change) if verb == "update" else (table,)
             outcomes[name] = outcome(
-                lambda db=db, arguments=arguments: getattr(db, verb)(*arguments, **filters)
+                lambda call=getattr(db, verb), arguments=arguments: call(*arguments, **filters)
             )
         if outcomes["sqlite"] != outcomes["embedded"]:
             named = {**change, **filters["where"]} if verb == "update" else filters["where"]
