@@ -214,9 +214,8 @@ def change_both(
         outcomes = {}
         for name, db in pair.items():
             arguments = (table, change) if verb == "update" else (table,)
-            outcomes[name] = outcome(
-                lambda call=getattr(db, verb), arguments=arguments: call(*arguments, **filters)
-            )
+            call = getattr(db, verb)
+            outcomes[name] = outcome(lambda call=call, arguments=arguments: call(*arguments, **filters))
         if outcomes["sqlite"] != outcomes["embedded"]:
             named = {**change, **filters["where"]} if verb == "update" else filters["where"]
             explain(pair, table, named, outcomes)
