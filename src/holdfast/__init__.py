@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from holdfast._version import __version__
@@ -115,4 +116,4 @@ def install_as(name: str) -> None:
     """
     from holdfast.alias import install
 
-    install(name)
+    install(name, sys.modules[__name__])

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-import holdfast
 from holdfast.database import Database, open_database
 from holdfast.errors import ConfigurationError
 
@@ -40,14 +39,17 @@ def delete_duplicates(
     return db.delete_duplicates(table, columns, keep, dry_run)
 
 
-def install(name: str) -> None:
-    """Put a module called ``name`` into ``sys.modules``, and its parents where they are not installed."""
+def install(name: str, face: ModuleType) -> None:
+    """Put a module called ``name`` that says what ``face`` says into ``sys.modules``.
+
+    Its parents are made too where they are not installed.
+    """
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts) or parts[0] == "holdfast":
         raise ConfigurationError(f"{name!r} cannot be the name of a module", hint="such as 'scitex.db'")
-    module = ModuleType(name, holdfast.__doc__)
+    module = ModuleType(name, face.__doc__)
     for attribute in _SAME:
-        setattr(module, attribute, getattr(holdfast, attribute))
+        setattr(module, attribute, getattr(face, attribute))
     for function in (SQLite3, PostgreSQL, delete_duplicates):
         setattr(module, function.__name__, function)
     sys.modules[name] = module
