@@ -1,0 +1,229 @@
+"""The rows of a CSV file into a table: types found or followed, bad rows named or set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.core import rows, schema
+from holdfast.core.executor import Executor
+from holdfast.core.progress import Advance
+from holdfast.core.transaction import Transaction
+from holdfast.engines.base import Column
+from holdfast.errors import (
+    ColumnNotFound,
+    ImportFailed,
+    IntegrityError,
+    InvalidQuery,
+    TableExists,
+    ValueRefused,
+    did_you_mean,
+)
+from holdfast.io import values
+from holdfast.io.files import publishing
+from holdfast.io.guess import TextGuess
+from holdfast.io.records import Batch, Record, Source
+from holdfast.types import Storage
+
+IF_EXISTS = ("append", "fail", "replace")
+_BATCH = 2_000
+_SHOWN = 60
+# What the row itself can be at fault for; anything else ends the import as it is.
+_ROW_FAULTS = (ValueRefused, IntegrityError)
+
+Reject = Callable[[Record], None]
+
+
+def one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuse an argument that is none of the words it may be."""
+    if value not in known:
+        raise InvalidQuery(f"unknown {name} {value!r}", hint=f"use one of {', '.join(known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A source, the names of its columns, and where bad rows go, if anywhere."""
+
+    source: Source
+    names: list[str]
+    reject: Reject | None
+
+    def refuse(self, record: Record, hint: str | None = None, cause: Exception | None = None) -> None:
+        """Set a bad row aside, or end the import with it."""
+        if self.reject is not None:
+            self.reject(record)
+            return
+        raise ImportFailed(
+            f"{self.source.name}, line {record.line}: {record.fault}",
+            hint=hint or "correct the row, or give rejects= to load the others",
+        ) from cause
+
+    def types(self, wanted: Sequence[str]) -> dict[str, str]:
+        """A type for each of the columns ``wanted``, from the whole file."""
+        guesses = [(self.names.index(name), TextGuess()) for name in wanted]
+        for batch in self.source.batches(len(self.names), _BATCH):
+            if batch.bad and self.reject is None:
+                self.refuse(batch.bad[0])
+            columns = list(zip(*batch.rows, strict=True))
+            for place, guess in guesses if columns else ():
+                texts = set(columns[place])
+                texts.discard(batch.null)
+                guess.add([text for text in texts if text is not None])
+        return {name: guess.result() for name, (_, guess) in zip(wanted, guesses, strict=True)}
+
+
+@contextmanager
+def rejecting(source: Source, path: Path | None) -> Iterator[Reject | None]:
+    """What writes a bad row into the file ``path``: its line, the reason, and its fields as they were."""
+    if path is None:
+        yield None
+        return
+    if path.exists() and path.samefile(source.path):
+        raise InvalidQuery("rejects names the file that is imported", hint="name another file")
+    names = source.header()
+    added = ["line", "reason"]
+    while set(added) & set(names):
+        added = [f"_{name}" for name in added]
+    with publishing(path) as file:
+        file.write(values.line([*added, *names], source.delimiter, source.null))
+
+        def reject(record: Record) -> None:
+            fields = [str(record.line), record.fault, *record.fields]
+            file.write(values.line(fields, source.delimiter, source.null))
+
+        yield reject
+
+
+def prepare(executor: Executor, table: str, file: File, if_exists: str, extra_columns: str) -> None:
+    """Make the table ready for the file's columns: created, widened or emptied as asked."""
+    if not schema.table_exists(executor, table):
+        schema.create_table(executor, table, file.types(file.names))
+        return
+    refuse_existing(table, if_exists)
+    info = executor.describe(table)
+    extra = [name for name in file.names if name not in info.names]
+    if extra and extra_columns == "error":
+        raise ColumnNotFound(
+            f"{file.source.name}, line 1: table {table!r} has no column {extra[0]!r}",
+            hint=f"{did_you_mean(extra[0], info.names, 'columns')}; or extra_columns='ignore' or 'add'",
+        )
+    if extra and extra_columns == "add":
+        for name, type_text in file.types(extra).items():
+            schema.add_column(executor, table, name, type_text)
+    if if_exists == "replace":
+        rows.delete(executor, table, all_rows=True)
+
+
+def refuse_existing(table: str, if_exists: str) -> None:
+    """Say that a table is there, if that is not meant to be."""
+    if if_exists == "fail":
+        raise TableExists(
+            f"there is a table {table!r} already", hint="if_exists='append' adds to it, 'replace' empties it"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """Where a column stands in the file, and how its texts become what the driver takes."""
+
+    place: int
+    column: Column
+    read: values.Read
+
+    def encode(self, text: str) -> Any:
+        value = self.read(text)
+        return None if value is None else self.column.codec.encode(value)
+
+    def encode_all(self, texts: Sequence[str | None], null: str | None) -> list[Any]:
+        passes, read, encode = self.column.codec.passes, self.read, self.column.codec.encode
+
+        def one(text: str | None) -> Any:
+            if text is None or text == null:
+                return None
+            value = read(text)
+            return value if type(value) in passes else encode(value)
+
+        if self.column.codec.kind.name == "other":
+            # Text in quotes and the same without them are not the same value here.
+            return [one(text) for text in texts]
+        known = {text: one(text) for text in set(texts)}
+        return [known[text] for text in texts]
+
+
+def load(executor: Executor, table: str, file: File, advance: Advance | None) -> int:
+    """Write the file's rows in batches inside the caller's transaction."""
+    info = executor.describe(table)
+    # Where values have types of their own, a column without a type says nothing about them.
+    carries_types = executor.engine.types.storage is Storage.PORTABLE
+    fields = [
+        _Field(place, info.column(name), values.reader(info.column(name), carries_types=carries_types))
+        for place, name in enumerate(file.names)
+        if name in info.names and not info.column(name).generated
+    ]
+    if not fields:
+        raise ImportFailed(
+            f"{file.source.name} has no column that {table!r} takes", hint=f"columns: {', '.join(info.names)}"
+        )
+    plan = rows.writing(executor, table, {field.column.name: None for field in fields}, many=True)
+    loaded = 0
+    for batch in file.source.batches(len(file.names), _BATCH):
+        faults = [_Fault(record) for record in batch.bad]
+        if batch.rows:
+            loaded += _load_batch(executor, table, plan.native, fields, batch, faults)
+        for fault in sorted(faults, key=lambda fault: fault.record.line):
+            file.refuse(fault.record, fault.hint, fault.cause)
+        if advance:
+            advance(len(batch.rows))
+    return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A row that cannot be loaded, and why."""
+
+    record: Record
+    hint: str | None = None
+    cause: Exception | None = None
+
+
+def _load_batch(
+    executor: Executor, table: str, native: str, fields: list[_Field], batch: Batch, faults: list[_Fault]
+) -> int:
+    """Write a batch in one go; where that fails, find the rows at fault one by one."""
+    columns = list(zip(*batch.rows, strict=True))
+    try:
+        encoded = [field.encode_all(columns[field.place], batch.null) for field in fields]
+        with Transaction(executor):
+            return executor.send_many(native, list(zip(*encoded, strict=True)))
+    except _ROW_FAULTS:
+        batch.resolve()
+    loaded = 0
+    for line, texts in zip(batch.lines, batch.rows, strict=True):
+        found = _checked(table, fields, Record(line, texts))
+        if isinstance(found, _Fault):
+            faults.append(found)
+            continue
+        try:
+            with Transaction(executor):
+                loaded += executor.send_many(native, [found])
+        except _ROW_FAULTS as exc:
+            faults.append(_Fault(Record(line, texts, exc.message), exc.hint, exc))
+    return loaded
+
+
+def _checked(table: str, fields: list[_Field], record: Record) -> list[Any] | _Fault:
+    """One row as the driver takes it, or the first fault in it."""
+    found: list[Any] = []
+    for field in fields:
+        text, column = record.fields[field.place], field.column
+        try:
+            found.append(None if text is None else field.encode(text))
+        except ValueRefused as exc:
+            shown = repr(str((text or "")[:_SHOWN])) + ("…" if len(text or "") > _SHOWN else "")
+            what = exc.message if exc.message.startswith("is ") else f"is refused: {exc.message}"
+            what = f"column {column.name!r}: {shown} {what} ({table}.{column.name} is {column.type})"
+            return _Fault(replace(record, fault=what), exc.hint, exc)
+    return found
