@@ -11,7 +11,27 @@ from holdfast.types import TypeMap
 _KINDS = "('r', 'p', 'v', 'm', 'f')"
 # Names sort by code point, as on SQLite; ::text because the type "name" has its own order.
 _BY_NAME = 'ORDER BY c.relname::text COLLATE "C"'
-_DECODED = {17: "bytea"}  # by type OID
+# https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
+_BY_OID = {
+    16: "boolean",
+    17: "bytea",
+    20: "bigint",
+    21: "smallint",
+    23: "integer",
+    25: "text",
+    114: "json",
+    700: "real",
+    701: "double precision",
+    1042: "bpchar",
+    1043: "varchar",
+    1082: "date",
+    1083: "time",
+    1114: "timestamp",
+    1184: "timestamptz",
+    1700: "numeric",
+    2950: "uuid",
+    3802: "jsonb",
+}
 _VIEWS = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
 _PERSISTENCE = {"u": "UNLOGGED ", "t": "TEMPORARY "}
 _RULES = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
@@ -187,6 +207,6 @@ def _column_lines(run: Run, regclass: str) -> list[str]:
 
 
 def result_types(raw: Any, sql: str, cursor: Cursor) -> list[str] | None:
-    """The types that are to be decoded; the driver has decoded all others by itself."""
-    types = [_DECODED.get(item.type_code, "") for item in cursor.description or ()]
+    """The types of a query's columns, as far as the house knows them."""
+    types = [_BY_OID.get(item.type_code, "") for item in cursor.description or ()]
     return types if any(types) else None

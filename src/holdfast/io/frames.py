@@ -1,0 +1,253 @@
+"""Tables as pandas DataFrames: a column's declared type decides its dtype, not what it happens to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from holdfast.core import bulk, query, rows, schema
+from holdfast.core.executor import Executor
+from holdfast.core.progress import track
+from holdfast.core.transaction import Transaction
+from holdfast.errors import ImportFailed, MissingDependency
+from holdfast.io.guess import type_of_values
+from holdfast.io.loading import IF_EXISTS, one_of, refuse_existing
+from holdfast.types import KindName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BATCH = 10_000
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError as exc:
+        raise MissingDependency("pandas", "frames") from exc
+    return pd
+
+
+# Reading
+
+
+def to_dataframe(executor: Executor, table_or_sql: str, *args: Any, **kwargs: Any) -> pd.DataFrame:
+    """A table or a query as a DataFrame.
+
+    INTEGER is int64, or Int64 where there are NULLs; BOOLEAN is bool, or boolean; REAL is float64; TIMESTAMP
+    and TIMESTAMPTZ are datetime64[us]; TEXT is pandas' string dtype; everything else is an object column of
+    Python values. A column of which some values are no values of its type is an object column, too.
+    """
+    pandas = _pandas()
+    names, types, batches = query.stream_typed(executor, table_or_sql, *args, **kwargs)
+    query.refuse_same_names(names)
+    kinds = [executor.engine.types.codec(text).kind.name if text else None for text in types]
+    columns: list[list[Any]] = [[] for _ in names]
+    for batch in batches:
+        for column, values in zip(columns, zip(*batch, strict=True), strict=True):
+            column.extend(values)
+    series: dict[str, Any] = {}
+    for name, kind in zip(names, kinds, strict=True):
+        series[name] = _series(pandas, kind, columns.pop(0))
+    frame: pd.DataFrame = pandas.DataFrame(series, columns=names)
+    return frame
+
+
+def _series(pd: Any, kind: KindName | None, values: list[Any]) -> Any:
+    types = set(map(type, values)) - {type(None)}
+    if kind is None or kind == "other":
+        kind = next((name for name, (known, _) in _DTYPES.items() if types and types <= known), None)
+        if kind == "timestamp" and any(value is not None and value.tzinfo is not None for value in values):
+            kind = None
+    known, build = _DTYPES.get(kind or "other", (frozenset(), None))
+    if build is None or not types <= known:
+        return pd.Series(values, dtype=object)
+    try:
+        return build(pd, values)
+    except OverflowError:
+        return pd.Series(values, dtype=object)
+
+
+def _masked(values: list[Any], filler: Any, dtype: str) -> tuple[Any, Any]:
+    import numpy as np
+
+    mask = np.fromiter((value is None for value in values), dtype=bool, count=len(values))
+    return np.array([filler if value is None else value for value in values], dtype=dtype), mask
+
+
+def _integers(pd: Any, values: list[Any]) -> Any:
+    data, mask = _masked(values, 0, "int64")
+    return pd.Series(pd.arrays.IntegerArray(data, mask) if mask.any() else data)
+
+
+def _booleans(pd: Any, values: list[Any]) -> Any:
+    data, mask = _masked(values, False, "bool")
+    return pd.Series(pd.arrays.BooleanArray(data, mask) if mask.any() else data)
+
+
+def _floats(pd: Any, values: list[Any]) -> Any:
+    if any(type(value) is int and float(value) != value for value in values):
+        raise OverflowError
+    return pd.Series(values, dtype="float64")
+
+
+def _texts(pd: Any, values: list[Any]) -> Any:
+    # Before pandas 3 "str" made texts of everything, of None as well.
+    return pd.Series(values, dtype="str" if int(pd.__version__.split(".")[0]) >= 3 else object)
+
+
+def _moments(pd: Any, values: list[Any]) -> Any:
+    import numpy as np
+
+    return pd.Series(np.array(values, dtype="datetime64[us]"))
+
+
+def _aware_moments(pd: Any, values: list[Any]) -> Any:
+    naive = [None if value is None else value.replace(tzinfo=None) for value in values]
+    return _moments(pd, naive).dt.tz_localize("UTC")
+
+
+_DTYPES: dict[KindName, tuple[frozenset[type], Callable[[Any, list[Any]], Any]]] = {
+    "integer": (frozenset({int}), _integers),
+    "boolean": (frozenset({bool}), _booleans),
+    "float": (frozenset({float, int}), _floats),
+    "text": (frozenset({str}), _texts),
+    "timestamp": (frozenset({datetime}), _moments),
+    "timestamptz": (frozenset({datetime}), _aware_moments),
+}
+
+
+# Writing
+
+
+def from_dataframe(
+    executor: Executor,
+    df: pd.DataFrame,
+    table: str,
+    if_exists: str = "fail",
+    *,
+    progress: bool | None = None,
+) -> int:
+    """Write a DataFrame's rows, all or none, and return how many there were; NaN, NaT and NA are NULL.
+
+    An index with a name becomes a column, and so does one of labels without a name, as ``index``; row
+    numbers without a name do not. ``"replace"`` deletes the rows that are there and keeps the table.
+
+    Raises:
+        ImportFailed: if a column has no name, a name twice, or no type that a table could have.
+        ColumnNotFound: if the table lacks a column of the frame.
+        ValueRefused: if a value would not come back as it went in; ``row_number`` says where.
+    """
+    pandas = _pandas()
+    one_of("if_exists", if_exists, IF_EXISTS)
+    if not isinstance(df, pandas.DataFrame):
+        raise ImportFailed(f"a pandas DataFrame is needed, not {type(df).__name__}")
+    columns = _columns(pandas, df)
+    with track(f"insert {table}", total=len(df), show=progress) as advance, Transaction(executor):
+        if not schema.table_exists(executor, table):
+            schema.create_table(
+                executor, table, {name: _type(pandas, name, series) for name, series in columns}
+            )
+        else:
+            refuse_existing(table, if_exists)
+            if if_exists == "replace":
+                rows.delete(executor, table, all_rows=True)
+        return bulk.insert_many(executor, table, _rows(columns, len(df)), advance=advance)
+
+
+def _columns(pd: Any, df: pd.DataFrame) -> list[tuple[str, Any]]:
+    """The frame's columns with their names as text, those of its index first."""
+    if df.columns.nlevels > 1:
+        raise ImportFailed(
+            "the DataFrame's columns have several levels", hint="join them: df.columns.map('_'.join)"
+        )
+    found = [*_index(pd, df.index), *((name, df.iloc[:, i]) for i, name in enumerate(df.columns))]
+    if not found:
+        raise ImportFailed("the DataFrame has no columns", hint="a table needs one at least")
+    named: dict[str, Any] = {}
+    for name, series in found:
+        text = str(name)
+        if name is None or not text:
+            raise ImportFailed("a column of the DataFrame has no name", hint="name it with df.rename()")
+        if text in named:
+            raise ImportFailed(
+                f"two columns of the DataFrame are named {text!r}",
+                hint="rename one, or leave the index out with df.reset_index(drop=True)",
+            )
+        named[text] = series
+    return list(named.items())
+
+
+def _index(pd: Any, index: Any) -> Iterator[tuple[Any, Any]]:
+    if index.nlevels == 1:
+        if index.name is not None or not pd.api.types.is_integer_dtype(index.dtype):
+            yield ("index" if index.name is None else index.name), index.to_series()
+        return
+    for level, name in enumerate(index.names):
+        values = index.get_level_values(level)
+        yield (f"level_{level}" if name is None else name), values.to_series()
+
+
+def _type(pd: Any, name: str, series: Any) -> str:
+    """The type of a column in a table that is made for it."""
+    dtype = getattr(series.dtype, "categories", series).dtype
+    known = _TYPES.get(dtype.kind) or ("TEXT" if isinstance(dtype, pd.StringDtype) else None)
+    if dtype.kind == "M" and not isinstance(dtype, pd.ArrowDtype):
+        known = "TIMESTAMP" if getattr(dtype, "tz", None) is None else "TIMESTAMPTZ"
+    if known is not None:
+        return known
+    try:
+        return type_of_values(_values(series)) or "TEXT"
+    except TypeError as exc:
+        raise ImportFailed(
+            f"column {name!r} of the DataFrame holds {exc}, for which there is no column type",
+            hint=f"convert it, e.g. df[{name!r}].astype(str), or make the table first",
+        ) from None
+
+
+# By numpy's letters for kinds of dtypes.
+_TYPES = {"b": "BOOLEAN", "i": "INTEGER", "u": "INTEGER", "f": "REAL"}
+
+
+def _rows(columns: Sequence[tuple[str, Any]], length: int) -> Iterator[dict[str, Any]]:
+    names = [name for name, _ in columns]
+    batches = zip(*(_batches(series, _BATCH) for _, series in columns), strict=True)
+    for batch in batches:
+        for values in zip(*batch, strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def _batches(series: Any, size: int) -> Iterator[list[Any]]:
+    """The values of a column as Python's own, so many at a time."""
+    for start in range(0, len(series), size):
+        yield _values(series.iloc[start : start + size])
+
+
+def _values(series: Any) -> list[Any]:
+    """A column's values as Python's own, with ``None`` for whatever pandas says is missing.
+
+    Values that Python cannot hold, such as nanoseconds, stay what they are, and the table refuses them.
+    """
+    missing = series.isna().to_numpy()
+    values = _python_values(series)
+    if not missing.any():
+        return values
+    return [None if gone else value for value, gone in zip(values, missing.tolist(), strict=True)]
+
+
+def _python_values(series: Any) -> list[Any]:
+    import numpy as np
+
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8:
+        return series.to_numpy().tolist()  # type: ignore[no-any-return]
+    zone = getattr(dtype, "tz", None)
+    if dtype.kind == "M" and (isinstance(dtype, np.dtype) or zone is not None):
+        naive = (series.dt.tz_convert("UTC").dt.tz_localize(None) if zone is not None else series).to_numpy()
+        micro = naive.astype("datetime64[us]")
+        if (micro == naive).sum() + np.isnat(naive).sum() < len(naive):
+            return list(series)
+        found = micro.tolist()
+        return found if zone is None else [value and value.replace(tzinfo=UTC) for value in found]
+    return series.to_numpy(dtype=object).tolist()  # type: ignore[no-any-return]
