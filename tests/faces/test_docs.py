@@ -193,6 +193,13 @@ def test_every_verb_is_in_a_guide() -> None:
     assert missing == []
 
 
+def test_every_command_is_in_the_guide_to_the_command_line() -> None:
+    guide = (DOCS / "how-to" / "command-line.md").read_text(encoding="utf-8")
+    commands = [command.name or command.callback.__name__ for command in main.app.registered_commands]
+    assert len(commands) > 8
+    assert [name for name in commands if f"holdfast {name}" not in guide] == []
+
+
 def test_every_setting_is_in_the_guide_to_connecting() -> None:
     guide = (DOCS / "how-to" / "connect.md").read_text(encoding="utf-8")
     variables = {"HOLDFAST_URL", "DATABASE_URL", *settings.POSTGRES_VARIABLES, *settings.LIBPQ_VARIABLES}
