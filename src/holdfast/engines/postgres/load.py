@@ -78,7 +78,7 @@ class _Cursor:
         self._cursor = RawCursor(raw)
 
     def run(self, sql: str) -> None:
-        self._cursor.execute(sql.encode(), prepare=False)
+        self._cursor.execute(sql.encode())
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._cursor.execute(sql.encode(), params).fetchall()
@@ -106,7 +106,18 @@ def load(raw: Any, statements: Iterable[str], manifest: Mapping[str, Any] | None
         SchemaError: if something that cannot be put back depends on one of the tables; names it.
         BackupError: if the backup is of another schema.
     """
-    cursor = _Cursor(raw)
+    threshold = raw.prepare_threshold
+    # The driver counts statements by their texts, and would keep all of these.
+    raw.prepare_threshold = None
+    try:
+        _load(_Cursor(raw), statements, manifest, only)
+    finally:
+        raw.prepare_threshold = threshold
+
+
+def _load(
+    cursor: _Cursor, statements: Iterable[str], manifest: Mapping[str, Any] | None, only: str | None
+) -> None:
     schema, path = cursor.rows("SELECT current_schema()::text, current_setting('search_path')")[0]
     settings = {name for (name,) in cursor.rows("SELECT name FROM pg_settings")} - _KEPT_SETTINGS
     if manifest is None:
@@ -182,7 +193,7 @@ def _run_plain(cursor: _Cursor, statement: str, settings: set[str]) -> None:
         cursor.attempt(statement, _DENIED)
     elif statement.startswith("CREATE EXTENSION "):
         # Where it cannot be had, the first statement that needs it says so.
-        cursor.attempt(statement, _DENIED, "0A000", "58P01", "22023", "42710")
+        cursor.attempt(statement, _DENIED, "0A000", "58P01", "22023", "3F000")
     elif statement:
         cursor.run(statement)
 

@@ -300,6 +300,8 @@ def load(
             _run_foreign(raw, statement[start.end() :])
         elif only is None or section == ("table", only):
             raw.execute(statement[start.end() :])
+        if len(statement) > 4 * STATEMENT_SIZE:
+            _let_go_of_texts(raw)
     if manifest is not None:
         _renew_indexes(raw, [only] if only else manifest["tables"], [] if only else manifest["indexes"])
     for (child, parent), count in (_violations(raw) - before).items():
@@ -307,6 +309,12 @@ def load(
             f"{count} rows of {child!r} would refer to rows that {parent!r} does not have",
             hint="restore the other table too, or correct those rows first",
         )
+
+
+def _let_go_of_texts(raw: sqlite3.Connection) -> None:
+    """Push long texts out of the driver, which keeps its last 128 statements."""
+    for number in range(128):
+        raw.execute(f"SELECT {number}").fetchone()
 
 
 def _drop(raw: sqlite3.Connection, names: Iterable[str], wanted: str) -> None:
