@@ -160,7 +160,10 @@ class Executor:
 
     def fetch(self, native: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement in the driver's own text and read all of its rows."""
-        session = self.session()
+        try:
+            session: Session = self._local.session
+        except AttributeError:
+            session = self._new_session()
         if not session.ready:
             self._make_ready(session)
         try:

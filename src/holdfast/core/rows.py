@@ -412,6 +412,8 @@ def _plan_get(executor: Executor, table: str) -> tuple[str, Reading, tuple[Colum
 
 
 def _key_values(table: str, columns: tuple[Column, ...], key: Any) -> list[Any]:
+    if len(columns) == 1 and type(key) in columns[0].codec.passes:
+        return [key]
     if isinstance(key, Mapping):
         if set(key) != {column.name for column in columns}:
             raise InvalidQuery(f"the key of {table!r} is ({', '.join(c.name for c in columns)})")
