@@ -209,7 +209,7 @@ def test_other_dtypes_by_value(db):
     ids=lambda values: str(getattr(values, "dtype", "")),
 )
 def test_what_no_column_holds_is_refused(db, values):
-    with pytest.raises((errors.ImportFailed, errors.ValueRefused), match="x|64 bits|out of the range"):
+    with pytest.raises((errors.ImportFailed, errors.ValueRefused), match=r"x|64 bits|out of the range"):
         db.from_dataframe(pd.DataFrame({"x": values}), "t")
     assert not db.table_exists("t")
 

@@ -132,15 +132,14 @@ def _decoded(
     executor: Executor, types: Sequence[str] | None, tuples: list[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
     codecs = [executor.engine.types.codec(text).decode if text else None for text in types or ()]
-    if not any(codecs):
+    if not tuples or not any(codecs):
         return tuples
-    return [
-        tuple(
-            decode(value) if decode and value is not None else value
-            for decode, value in zip(codecs, values, strict=True)
-        )
-        for values in tuples
-    ]
+    # Column by column: most columns need no decoding, and are not looked at.
+    columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
+    for place, decode in enumerate(codecs):
+        if decode is not None:
+            columns[place] = [None if value is None else decode(value) for value in columns[place]]
+    return list(zip(*columns, strict=True))
 
 
 def executemany(executor: Executor, sql: str, params: Iterable[Params]) -> int:

@@ -69,21 +69,22 @@ def _series(pd: Any, kind: KindName | None, values: list[Any]) -> Any:
         return pd.Series(values, dtype=object)
 
 
-def _masked(values: list[Any], filler: Any, dtype: str) -> tuple[Any, Any]:
+def _masked(values: list[Any], dtype: str, array: Callable[[Any, Any], Any]) -> Any:
+    """A NumPy array, or where there are NULLs one of pandas' own with a mask for them."""
     import numpy as np
 
-    mask = np.fromiter((value is None for value in values), dtype=bool, count=len(values))
-    return np.array([filler if value is None else value for value in values], dtype=dtype), mask
+    if None not in values:
+        return np.array(values, dtype=dtype)
+    mask = np.array([value is None for value in values], dtype=bool)
+    return array(np.array([value or 0 for value in values], dtype=dtype), mask)
 
 
 def _integers(pd: Any, values: list[Any]) -> Any:
-    data, mask = _masked(values, 0, "int64")
-    return pd.Series(pd.arrays.IntegerArray(data, mask) if mask.any() else data)
+    return pd.Series(_masked(values, "int64", pd.arrays.IntegerArray))
 
 
 def _booleans(pd: Any, values: list[Any]) -> Any:
-    data, mask = _masked(values, False, "bool")
-    return pd.Series(pd.arrays.BooleanArray(data, mask) if mask.any() else data)
+    return pd.Series(_masked(values, "bool", pd.arrays.BooleanArray))
 
 
 def _floats(pd: Any, values: list[Any]) -> Any:
