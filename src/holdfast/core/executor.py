@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import event
 
 from holdfast.core.retry import until_free
-from holdfast.core.session import Session, share_transactions
+from holdfast.core.session import Known, Session, share_transactions
 from holdfast.engines.base import Cursor, Engine, Opened, TableInfo
 from holdfast.engines.sqltext import native
 from holdfast.errors import (
@@ -49,10 +49,10 @@ class Executor:
         self.sqlalchemy = opened.alchemy
         self.timeout = timeout
         self.is_private = is_private
-        self.plans: dict[Any, Any] = {}
         self.native = lru_cache(maxsize=4096)(self._native)
-        self._tables: dict[str, TableInfo] = {}
-        self._types: dict[str, list[str] | None] = {}
+        self._known = Known()
+        self._is_unsettled = False
+        self._forgetting = threading.Lock()
         self._local = threading.local()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._driver_error = engine.connect.driver_error
@@ -109,6 +109,9 @@ class Executor:
         session.ready = False
         if getattr(self._local, "session", None) is session:
             del self._local.session
+        if session.known is not None:
+            session.known = None
+            self.forget()
 
     def driver_connection(self) -> Any:
         """This thread's ``sqlite3`` or psycopg connection."""
@@ -228,10 +231,11 @@ class Executor:
             )
         if not self._open:
             raise ClosedError("this database has been closed", hint="connect again")
-        if session.stale:
-            self.engine.connect.refresh(session.raw)
-            session.stale = False
+        # In this order, because another thread may make it stale again meanwhile.
         session.ready = True
+        if session.stale:
+            session.stale = False
+            self.engine.connect.refresh(session.raw)
 
     def _failed(self, session: Session, again: Callable[[], Any], exc: BaseException) -> Any:
         error = self.engine.translate(exc)
@@ -264,13 +268,23 @@ class Executor:
 
     # The catalogue
 
+    def _knowledge(self) -> Known:
+        session = self._shared_session() if self._is_unsettled else None
+        return self._known if session is None or session.known is None else session.known
+
+    @property
+    def plans(self) -> dict[Any, Any]:
+        """What was worked out for a table and is right until its schema changes."""
+        return (self._knowledge() if self._is_unsettled else self._known).plans
+
     def describe(self, table: str) -> TableInfo:
         """The columns and the key of a table or view, read once.
 
         Raises:
             TableNotFound: with the nearest name there is.
         """
-        info = self._tables.get(table)
+        known = self._knowledge() if self._is_unsettled else self._known
+        info = known.tables.get(table)
         if info is not None:
             return info
         info = self.engine.catalog.describe(self.run, table, self.engine.types)
@@ -278,35 +292,40 @@ class Executor:
             catalog = self.engine.catalog
             names = [*catalog.tables(self.run), *catalog.views(self.run)]
             raise TableNotFound(f"there is no table {table!r}", hint=did_you_mean(table, names, "tables"))
-        self._tables[table] = info
+        known.tables[table] = info
         return info
 
     def result_types(self, native: str, cursor: Cursor) -> list[str] | None:
         """Declared types of a query's columns, empty where there is none; read once for each text."""
-        if native not in self._types:
-            if len(self._types) > 1000:
-                self._types.clear()
-            raw = self.driver_connection()
-            self._types[native] = self.engine.catalog.result_types(raw, native, cursor)
-        return self._types[native]
+        types = self._knowledge().types
+        if native not in types:
+            if len(types) > 1000:
+                types.clear()
+            types[native] = self.engine.catalog.result_types(self.driver_connection(), native, cursor)
+        return types[native]
 
     def keep(self, key: Any, plan: T) -> T:
         """Have ``plan`` at hand as ``plans[key]`` until the schema changes, or until there are too many."""
-        if len(self.plans) >= MOST_PLANS:
-            self.plans.clear()
-        self.plans[key] = plan
+        plans = self.plans
+        if len(plans) >= MOST_PLANS:
+            plans.clear()
+        plans[key] = plan
         return plan
 
     def forget(self) -> None:
-        """Drop what is known of the schema; called after whatever may have changed it."""
-        self.plans.clear()
-        self._tables.clear()
-        self._types.clear()
-        own = getattr(self._local, "session", None)
-        for session in list(self._sessions):
+        """Drop what is known of the schema; called after whatever may have changed it.
+
+        Until it commits, only the transaction that changed the schema may believe what it sees.
+        """
+        own = self._shared_session()
+        with self._forgetting:
+            if own is not None:
+                own.known = Known()
+            else:
+                self._known = Known()
+            self._is_unsettled = any(session.known is not None for session in list(self._sessions))
+        for session in [own] if own is not None else list(self._sessions):
             session.stale, session.ready = True, False
-        if own is not None and own.stack:
-            own.changed_schema = True
 
 
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from holdfast.engines.base import Cursor
+from holdfast.engines.base import Cursor, TableInfo
 from holdfast.engines.pool import SharingPool
 
 if TYPE_CHECKING:
@@ -13,20 +13,32 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
 
+class Known:
+    """What was read of the schema: tables, types of results, and the plans that were made from them."""
+
+    __slots__ = ("plans", "tables", "types")
+
+    def __init__(self) -> None:
+        self.plans: dict[Any, Any] = {}
+        self.tables: dict[str, TableInfo] = {}
+        self.types: dict[str, list[str] | None] = {}
+
+
 class Session:
     """The driver connection that a thread keeps, and where it stands in its transaction.
 
     ``stack`` holds one entry for each open level: the transaction itself, then its savepoints.
     ``ready`` is the one thing a warm statement looks at: false when something has to be put right first.
+    ``known`` is what this transaction alone may believe, once it has changed the schema.
     """
 
     __slots__ = (
         "__weakref__",
         "aborted",
-        "changed_schema",
         "execute",
         "execute_many",
         "fairy",
+        "known",
         "manual",
         "raw",
         "read_only",
@@ -50,7 +62,7 @@ class Session:
         self.read_only = False
         self.aborted = False
         self.stale = False
-        self.changed_schema = False
+        self.known: Known | None = None
         self.ready = True
 
     def push_savepoint(self) -> None:

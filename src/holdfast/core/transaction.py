@@ -152,7 +152,7 @@ def roll_back(executor: Executor, session: Session, level: int = 1) -> None:
         executor.discard(session)
         return
     session.aborted, session.ready = False, not session.stale
-    if session.changed_schema:
+    if session.known is not None and session.stack:
         executor.forget()
     if not session.stack:
         _closed(executor, session)
@@ -169,8 +169,8 @@ def _closed(executor: Executor, session: Session) -> None:
     session.manual = False
     executor.engine.connect.ended(session.execute, read_only=session.read_only)
     session.read_only = False
-    if session.changed_schema:
-        session.changed_schema = False
+    if session.known is not None:
+        session.known = None
         executor.forget()
 
 

@@ -1,0 +1,272 @@
+"""One Database, many threads: each has its own connection and its own transaction."""
+
+# An exception has to leave a block of several statements to be undone.
+# ruff: noqa: PT012
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast import Database
+from holdfast.errors import ClosedError, ColumnNotFound, TransactionError, UniqueViolation
+
+
+@pytest.fixture
+def t(db: Database) -> Database:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "n": int, "v": "TEXT"})
+    return db
+
+
+def together(*jobs: Callable[[], Any]) -> list[Any]:
+    """Run each in a thread of its own, all at once, and give what they returned."""
+    gate = threading.Barrier(len(jobs))
+
+    def run(job: Callable[[], Any]) -> Any:
+        gate.wait(10)
+        return job()
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result(60) for future in [pool.submit(run, job) for job in jobs]]
+
+
+def in_a_thread(job: Callable[[], Any]) -> Any:
+    return together(job)[0]
+
+
+def test_many_threads_write_and_none_is_lost(t: Database) -> None:
+    def write(thread: int) -> list[Any]:
+        return [t.insert("t", {"n": thread, "v": str(i)}) for i in range(25)]
+
+    keys = together(*(lambda thread=thread: write(thread) for thread in range(8)))
+    assert sorted(key for each in keys for key in each) == list(range(1, 201))
+    for thread in range(8):
+        found = t.select("t", where={"n": thread}, order_by="id")
+        assert [row["v"] for row in found] == [str(i) for i in range(25)]
+
+
+def test_every_thread_may_read_while_others_write(t: Database) -> None:
+    t.insert_many("t", [{"n": 0} for _ in range(100)])
+
+    def swap() -> None:
+        for i in range(20):
+            with t.transaction():
+                t.update("t", {"n": i}, all_rows=True)
+
+    def look() -> set[int]:
+        return {len({row["n"] for row in t.select("t")}) for _ in range(40)}
+
+    _, *seen = together(swap, look, look)
+    assert all(kinds == {1} for kinds in seen), "no reader sees half a transaction"
+
+
+def test_each_thread_has_its_own_transaction(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "mine"})
+        assert in_a_thread(lambda: t.count("t")) == 0
+        with pytest.raises(TransactionError, match="no transaction"):
+            in_a_thread(t.commit)
+        with pytest.raises(TransactionError, match="no transaction"):
+            in_a_thread(t.rollback)
+        assert t.count("t") == 1
+    assert in_a_thread(lambda: t.count("t")) == 1
+
+
+def test_transactions_of_several_threads_are_whole(t: Database) -> None:
+    def work(thread: int, fails: bool) -> None:
+        for i in range(10):
+            try:
+                with t.transaction():
+                    t.insert("t", {"n": thread, "v": f"{i} a"})
+                    with t.transaction():
+                        t.insert("t", {"n": thread, "v": f"{i} b"})
+                    if fails:
+                        raise ZeroDivisionError
+            except ZeroDivisionError:
+                assert fails
+
+    together(*(lambda thread=thread: work(thread, thread % 2 == 1) for thread in range(6)))
+    counts = {thread: t.count("t", {"n": thread}) for thread in range(6)}
+    assert counts == {0: 20, 1: 0, 2: 20, 3: 0, 4: 20, 5: 0}
+
+
+def test_a_counter_of_run_transaction_loses_no_step(t: Database) -> None:
+    t.insert("t", {"id": 1, "n": 0})
+
+    def step() -> None:
+        n = t.get("t", 1)["n"]
+        t.update("t", {"n": n + 1}, {"id": 1})
+
+    def count() -> None:
+        for _ in range(10):
+            t.run_transaction(step, retries=200, isolation="SERIALIZABLE")
+
+    together(*[count] * 4)
+    assert t.get("t", 1)["n"] == 40
+
+
+def test_an_open_transaction_of_a_thread_that_ended_holds_no_lock(t: Database) -> None:
+    def leave() -> None:
+        t.begin_transaction()
+        t.insert("t", {"v": "abandoned"})
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
+    del thread
+    assert t.insert("t", {"v": "goes on"}) in (1, 2)
+    assert [row["v"] for row in t.select("t")] == ["goes on"]
+
+
+def test_threads_that_come_and_go_leave_no_connection_open(t: Database) -> None:
+    for _ in range(60):
+        in_a_thread(lambda: t.insert("t", {"v": "x"}))
+    assert t.count("t") == 60
+    assert t.engine.pool.checkedout() <= 2  # type: ignore[attr-defined]
+
+
+def test_a_bulk_load_in_each_thread(t: Database) -> None:
+    def load(thread: int) -> int:
+        return t.insert_many("t", ({"n": thread, "v": str(i)} for i in range(2_000)), batch_size=300)
+
+    assert together(*(lambda thread=thread: load(thread) for thread in range(3))) == [2_000] * 3
+    assert t.count("t") == 6_000
+
+
+def test_streams_in_several_threads(t: Database) -> None:
+    t.insert_many("t", [{"n": i} for i in range(500)])
+
+    def read() -> int:
+        return sum(row["n"] for row in t.stream("t", batch_size=7))
+
+    assert together(read, read, read) == [sum(range(500))] * 3
+
+
+def test_a_table_that_one_thread_changes_is_seen_by_the_others(t: Database) -> None:
+    t.insert("t", {"v": "a"})
+    first, second = threading.Event(), threading.Event()
+
+    def reader() -> list[Any]:
+        before = t.get("t", 1)
+        first.set()
+        assert second.wait(10)
+        after = t.get("t", 1)
+        t.insert("t", {"v": "b", "extra": 2})
+        return [before, after, t.get("t", 2)]
+
+    def changer() -> None:
+        assert first.wait(10)
+        t.add_column("t", "extra", "INTEGER DEFAULT 1")
+        second.set()
+
+    found, _ = together(reader, changer)
+    assert found == [
+        {"id": 1, "n": None, "v": "a"},
+        {"id": 1, "n": None, "v": "a", "extra": 1},
+        {"id": 2, "n": None, "v": "b", "extra": 2},
+    ]
+
+
+def test_a_change_that_is_not_committed_does_not_trouble_other_threads(t: Database) -> None:
+    t.create_table("mine", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+    t.insert("mine", {"v": "a"})
+    t.get("mine", 1)
+
+    def other() -> list[Any]:
+        return [t.list_tables(), t.count("t"), t.get("t", 1), t.select("t")]
+
+    t.insert("t", {"v": "x"})
+    before = in_a_thread(other)
+    with pytest.raises(ZeroDivisionError), t.transaction():
+        t.create_table("new", {"id": "INTEGER PRIMARY KEY"})
+        t.insert("new", {})
+        t.rename_column("mine", "v", "w")
+        assert t.get("mine", 1) == {"id": 1, "w": "a"}
+        assert in_a_thread(other) == before
+        with pytest.raises(holdfast.errors.TableNotFound):
+            in_a_thread(lambda: t.count("new"))
+        assert t.count("new") == 1
+        raise ZeroDivisionError
+    assert t.get("mine", 1) == {"id": 1, "v": "a"}
+
+
+def test_what_one_thread_learnt_of_an_uncommitted_table_is_not_believed_by_others(
+    t: Database, engine_name: str
+) -> None:
+    """SQLite lets others read the old table meanwhile; PostgreSQL makes them wait for the new one."""
+    if engine_name != "sqlite":
+        pytest.skip("ALTER TABLE locks readers out, so nobody can look")
+    t.insert("t", {"v": "a"})
+    with pytest.raises(ZeroDivisionError), t.transaction():
+        t.rename_column("t", "v", "w")
+        t.add_column("t", "x", int)
+        assert t.get("t", 1) == {"id": 1, "n": None, "w": "a", "x": None}
+        assert t.select("t") == [{"id": 1, "n": None, "w": "a", "x": None}]
+        assert in_a_thread(lambda: t.get("t", 1)) == {"id": 1, "n": None, "v": "a"}
+        assert in_a_thread(lambda: t.select("t", where={"v": "a"})) == [{"id": 1, "n": None, "v": "a"}]
+        assert t.get("t", 1) == {"id": 1, "n": None, "w": "a", "x": None}
+        with pytest.raises(ColumnNotFound):
+            t.select("t", "v")
+        raise ZeroDivisionError
+    assert t.get("t", 1) == {"id": 1, "n": None, "v": "a"}
+
+
+def test_errors_stay_in_their_thread(t: Database) -> None:
+    t.insert("t", {"id": 1})
+
+    def bad() -> None:
+        with pytest.raises(UniqueViolation), t.transaction():
+            t.insert("t", {"id": 1})
+
+    def good() -> int:
+        with t.transaction():
+            for i in range(20):
+                t.insert("t", {"v": str(i)})
+        return t.count("t", "v IS NOT NULL")
+
+    *_, found = together(bad, bad, good)
+    assert found == 20
+
+
+def test_close_from_another_thread(url: str) -> None:
+    db = holdfast.connect(url)
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    in_a_thread(lambda: db.insert("t", {}))
+    in_a_thread(db.close)
+    assert not db.is_open
+    with pytest.raises(ClosedError):
+        db.count("t")
+    with pytest.raises(ClosedError):
+        in_a_thread(lambda: db.count("t"))
+
+
+@pytest.fixture
+def memory() -> Iterator[Database]:
+    with holdfast.connect(":memory:") as database:
+        yield database
+
+
+def test_a_database_in_memory_is_one_for_all_threads(memory: Database) -> None:
+    memory.create_table("t", {"id": "INTEGER PRIMARY KEY", "n": int})
+
+    def write() -> None:
+        for i in range(20):
+            memory.insert("t", {"n": i})
+
+    together(write, write, write)
+    assert memory.count("t") == 60
+    assert in_a_thread(lambda: memory.count("t")) == 60
+    with memory.transaction():
+        memory.insert("t", {"n": 1})
+    assert in_a_thread(lambda: memory.count("t")) == 61
+
+
+def test_two_databases_in_memory_are_two(memory: Database) -> None:
+    memory.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    with holdfast.connect(":memory:") as second:
+        assert second.list_tables() == []
