@@ -13,6 +13,7 @@ from holdfast.core.where import (
     Where,
     condition,
     encode,
+    located,
     order_sql,
     orders,
     qualified,
@@ -32,6 +33,7 @@ class Writing:
     """How rows with certain columns are written: the driver's text, their values in its order, the key."""
 
     native: str
+    columns: tuple[Column, ...]
     encode: Callable[[Row], list[Any]]
     key: Callable[[Sequence[Any], Any], Any]
     returns_key: bool
@@ -42,6 +44,7 @@ class Setting:
     """How certain columns are changed: neutral SQL up to its WHERE, and the row's values in its order."""
 
     sql: str
+    columns: tuple[Column, ...]
     encode: Callable[[Row], list[Any]]
 
 
@@ -88,20 +91,36 @@ def insert(executor: Executor, table: str, row: Row) -> Any:
     plan: Writing | None = executor.plans.get((table, tuple(row))) if type(row) is dict else None
     if plan is None:
         plan = writing(executor, table, row)
-    return _write(executor, plan, plan.encode(row))
+    return _write(executor, table, plan, plan.encode(row))
 
 
 def upsert(executor: Executor, table: str, row: Row, key: str | Sequence[str] | None = None) -> Any:
     """Insert the row, or update the one that has the same key; return the primary key."""
     plan = writing(executor, table, row, on_conflict="update", key=key)
-    return _write(executor, plan, plan.encode(row))
+    return _write(executor, table, plan, plan.encode(row))
 
 
-def _write(executor: Executor, plan: Writing, values: list[Any]) -> Any:
-    if plan.returns_key:
-        returned = executor.fetch(plan.native, values)
-        return plan.key(values, returned[0] if returned else None)
-    return plan.key(values, executor.send(plan.native, values))
+def _write(executor: Executor, table: str, plan: Writing, values: list[Any]) -> Any:
+    try:
+        if plan.returns_key:
+            returned = executor.fetch(plan.native, values)
+            return plan.key(values, returned[0] if returned else None)
+        return plan.key(values, executor.send(plan.native, values))
+    except ValueRefused as exc:
+        raise named_refusal(exc, table, plan.columns, values) from exc
+
+
+def named_refusal(
+    error: ValueRefused, table: str, columns: Sequence[Column], values: Sequence[Any]
+) -> ValueRefused:
+    """The driver's refusal of a value that went by its codec, as the codec says it with the column's name."""
+    for column, value in zip(columns, values, strict=False):
+        if type(value) in column.codec.passes:
+            try:
+                column.codec.encode(value)
+            except ValueRefused as exc:
+                return located(exc, table, column)
+    return error
 
 
 def writing(
@@ -159,6 +178,7 @@ def _plan_writing(
         sql += f" RETURNING {', '.join(returned)}"
     return Writing(
         native=executor.native(sql),
+        columns=columns,
         encode=row_encoder(table, columns),
         key=_key_reader(info, names, key_known, by_rowid),
         returns_key=returns_key,
@@ -264,7 +284,11 @@ def update(
         plan = _plan_setting(executor, table, data)
     refuse_all_rows("update", table, where, all_rows)
     text, values = condition(executor, executor.describe(table), where, params)
-    return executor.run(plan.sql + _where(text), plan.encode(data) + values).rowcount
+    given = plan.encode(data) + values
+    try:
+        return executor.run(plan.sql + _where(text), given).rowcount
+    except ValueRefused as exc:
+        raise named_refusal(exc, table, plan.columns, given) from exc
 
 
 def _plan_setting(executor: Executor, table: str, data: Row) -> Setting:
@@ -272,9 +296,9 @@ def _plan_setting(executor: Executor, table: str, data: Row) -> Setting:
     info = executor.describe(table)
     if not data:
         raise InvalidQuery("there is nothing to update", hint="give {'column': value}")
-    columns = [writable(info, name) for name in data]
+    columns = tuple(writable(info, name) for name in data)
     sets = ", ".join(f"{quote_identifier(column.name)} = ?" for column in columns)
-    plan = Setting(f"UPDATE {quote_identifier(table)} SET {sets}", row_encoder(table, columns))
+    plan = Setting(f"UPDATE {quote_identifier(table)} SET {sets}", columns, row_encoder(table, columns))
     return executor.keep(("update", table, tuple(data)), plan)
 
 

@@ -198,7 +198,7 @@ class _Comparison:
     def encode(self, value: Any) -> Any:
         if type(value) is int and int in self.column.codec.passes and INT64_MIN <= value <= INT64_MAX:
             return value
-        if isinstance(value, (int, float, Decimal)):
+        if isinstance(value, (int, float, Decimal)) and self.column.codec.kind.name != "decimal":
             return self._within(value, lambda: self.column.codec.encode(value))
         return encode(self.table, self.column, value)
 
