@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,7 +127,9 @@ class Whole:
 def _run(*arguments: str) -> tuple[str, float]:
     begun = time.perf_counter()
     done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=3 * SECONDS)
-    assert (done.returncode, done.stderr) == (0, ""), done
+    # The embedded server says once if it had to open the folders above its own.
+    complaints = [line for line in done.stderr.splitlines() if "permission to enter" not in line]
+    assert (done.returncode, complaints) == (0, []), done
     return done.stdout, time.perf_counter() - begun
 
 
@@ -141,17 +144,24 @@ def _kill_while_loading(*arguments: str) -> None:
     program.wait(30)
 
 
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """Not below pytest's own folder: each start of pytest closes that to the account of the server."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-demo-") as name:
+        yield Path(name)
+
+
 @pytest.fixture(scope="module", params=["sqlite", "embedded"])
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    return _whole(request.param, tmp_path_factory)
+def whole(request: pytest.FixtureRequest, place: Path) -> Whole:
+    return _whole(request.param, place)
 
 
 _done: dict[str, Whole] = {}
 
 
-def _whole(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def _whole(engine: str, place: Path) -> Whole:
     if engine not in _done:
-        folder = tmp_path_factory.mktemp(f"demo_{engine}")
+        folder = place / engine
         url = f"postgresql+embedded:///{folder}/pg" if engine == "embedded" else f"{folder}/flights.db"
         arguments = ("--dir", str(folder), *(("--url", url) if engine == "embedded" else ()))
         _kill_while_loading(*arguments)
@@ -188,28 +198,31 @@ def test_the_pictures_are_pictures(whole):
         assert 0.01 < (pixels[..., :3].min(axis=2) < 0.9).mean() < 0.9
 
 
-def test_the_backup_holds_the_same_flights(whole, tmp_path):
-    with holdfast.connect(whole.folder / "other.db" if "sqlite" in whole.url else tmp_path / "x.db") as db:
-        assert db.verify_backup(whole.folder / "flights.sql").ok
-    assert "verified" in whole.shown
+def test_the_backup_was_proven(whole):
+    assert "367,692 rows restored into a scratch database and compared" in whole.shown
+    assert (whole.folder / "flights.sql").stat().st_size > 30e6
 
 
-def test_running_again_gives_the_same(whole):
-    again, _ = _run(*_arguments(whole))
+def test_the_backup_gives_the_same_answers_elsewhere(place, tmp_path):
+    origin = _whole("sqlite", place)
+    with holdfast.connect(origin.url) as one, holdfast.connect(tmp_path / "copy.db") as other:
+        assert other.restore_database(origin.folder / "flights.sql").ok
+        assert answers.ask(one, answers.WEATHER) == answers.ask(other, answers.WEATHER)
+
+
+def test_running_again_gives_the_same(place):
+    before = _whole("sqlite", place)
+    again, _ = _run("--dir", str(before.folder))
     assert "there already, complete" in again
-    assert _answers(again) == _answers(whole.shown)
-
-
-def _arguments(whole: Whole) -> list[str]:
-    return ["--dir", str(whole.folder), *(["--url", whole.url] if "embedded" in whole.url else [])]
+    assert _answers(again) == _answers(before.shown)
 
 
 def _answers(shown: str) -> str:
     return shown[shown.index("Which airlines") : shown.index("Drawing, backing up")]
 
 
-def test_both_engines_give_the_same_answers(tmp_path_factory):
-    sqlite, postgres = (_whole(engine, tmp_path_factory) for engine in ("sqlite", "embedded"))
+def test_both_engines_give_the_same_answers(place):
+    sqlite, postgres = (_whole(engine, place) for engine in ("sqlite", "embedded"))
     assert _answers(sqlite.shown) == _answers(postgres.shown)
     with holdfast.connect(sqlite.url) as one, holdfast.connect(postgres.url) as other:
         for question in answers.QUESTIONS:

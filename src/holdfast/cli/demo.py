@@ -41,6 +41,7 @@ def demo(
     with opening.to_write(url if url is not None else str(folder / "flights.db")) as db:
         _load(db, data, fresh)
         hours = _answer(db)
+        print("\nDrawing, backing up, and restoring the backup to prove it", flush=True)
         places = [
             ("database", f"{db.url}, {_bytes(db.get_stats()['size'])}"),
             *_draw(db, hours, folder),
