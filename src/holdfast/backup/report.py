@@ -28,9 +28,12 @@ class Report:
     def __str__(self) -> str:
         rows = sum(self.tables.values())
         made = f", {self.engine}, {self.created}" if self.engine else ""
-        lines = [
-            f"{self.path}{made}: {len(self.tables)} tables, {rows:,} rows, {'ok' if self.ok else 'NOT OK'}"
-        ]
+        counted = f"{_counted(len(self.tables), 'table')}, {_counted(rows, 'row')}"
+        lines = [f"{self.path}{made}: {counted}, {'ok' if self.ok else 'NOT OK'}"]
         width = max(map(len, self.tables), default=0)
         lines += [f"  {name:<{width}}  {count:>12,}" for name, count in self.tables.items()]
         return "\n".join(lines + [f"  ! {problem}" for problem in self.problems])
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -237,7 +237,8 @@ def _float(raw: sqlite3.Connection, value: float) -> str:
     text = repr(value).replace("inf", "9e999")
     if text[-2:] == ".0" and len(text) < 17:
         return text
-    if repr(raw.execute(f"SELECT {text}").fetchone()[0]) == repr(value):
+    # The cast reads the text as the parser does, and is prepared once.
+    if raw.execute("SELECT CAST(? AS REAL)", (text,)).fetchone()[0] == value:
         return text
     fraction, exponent = frexp(value)
     steps, rest = divmod(abs(exponent - 53), 62)
