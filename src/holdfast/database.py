@@ -500,7 +500,7 @@ class Database:
         >>> db.execute("SELECT count(*) FROM runs WHERE acc > ?", [0.5]).scalar()
         1
         """
-        return query.execute(self._executor, sql, params)
+        return query.execute(self._executor, sql, params).framed_by(_frame)
 
     def executemany(self, sql: str, params: Iterable[Params]) -> int:
         """Run one statement for each set of values, all or none; return how many rows it changed."""
@@ -683,7 +683,7 @@ class Database:
         """Write a DataFrame's rows, all or none; NaN, NaT and NA become NULL.
 
         A missing table is created from the frame. ``if_exists`` is ``"fail"``, ``"append"`` or ``"replace"``.
-        A named index is written as columns; a plain one is not.
+        A named index is written as columns, an unnamed one of labels as the column ``index``.
         """
         from holdfast.io import frames
 
@@ -754,7 +754,8 @@ class Database:
         """
         from holdfast.io import blobs
 
-        return blobs.get(self._executor, table, column, where, params)
+        blob: bytes = blobs.get(self._executor, table, column, where, params)
+        return blob
 
     # Upkeep
 
@@ -852,6 +853,12 @@ class Database:
         from holdfast.backup import verify
 
         return verify.verify_backup(self._executor, Path(path))
+
+
+def _frame(result: Result) -> pd.DataFrame:
+    from holdfast.io import frames
+
+    return frames.result_to_dataframe(result)
 
 
 def open_database(

@@ -321,3 +321,21 @@ def test_text_in_a_date_column_of_another_program(db, engine_name):
     df = db.to_dataframe("t")
     assert df["i"].tolist() == ["many", 1]
     assert df["s"].tolist() == ["yesterday", datetime(2024, 1, 1)]
+
+
+def test_a_result_is_typed_like_its_query(typed):
+    sql = "SELECT * FROM t WHERE id <= ? ORDER BY id"
+    for most in (0, 2, 3):
+        expected = typed.to_dataframe(sql, [most])
+        assert_frame_equal(typed.execute(sql, [most]).to_dataframe(), expected)
+    big = typed.execute("SELECT 9007199254740993 AS n UNION ALL SELECT NULL ORDER BY n").to_dataframe()
+    assert big["n"].dropna().tolist() == [9007199254740993]
+
+
+def test_columns_of_one_name_are_refused(db):
+    for sql in ("SELECT 1 AS a, 2 AS a", "SELECT 1 AS a, 2 AS a, 3 AS a ORDER BY 1"):
+        for read in (db.to_dataframe, db.query, lambda text: list(db.stream(text))):
+            with pytest.raises(errors.InvalidQuery, match="'a'"):
+                read(sql)
+    assert db.query('SELECT 1 AS "a:1"') == [{"a:1": 1}]
+    assert list(db.stream('SELECT 1 AS "a:1"')) == [{"a:1": 1}]

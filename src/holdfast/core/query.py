@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import rows as row_verbs
@@ -22,6 +23,8 @@ _CONTROLS = frozenset(
 _KEEPS_SCHEMA = frozenset(
     {"SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE", "REPLACE", "EXPLAIN", "MERGE", "TABLE", "SHOW"}
 )
+# What SQLite makes of a second column of the same name in a subquery.
+_RENAMED = re.compile(r":\d+$")
 _QUERIES = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 
 
@@ -35,12 +38,20 @@ class Result:
     [{'one': 1, 'two': 2}]
     """
 
-    __slots__ = ("columns", "rowcount", "tuples")
+    __slots__ = ("_frame", "columns", "kinds", "rowcount", "tuples")
 
-    def __init__(self, columns: list[str], tuples: list[tuple[Any, ...]], rowcount: int) -> None:
+    def __init__(
+        self,
+        columns: list[str],
+        kinds: list[str | None],
+        tuples: list[tuple[Any, ...]],
+        rowcount: int,
+    ) -> None:
         self.columns = columns
+        self.kinds = kinds
         self.tuples = tuples
         self.rowcount = rowcount
+        self._frame: Callable[[Result], pd.DataFrame] | None = None
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -67,14 +78,14 @@ class Result:
         return self.tuples[0][0] if self.tuples else None
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The rows as a pandas DataFrame; needs the extra ``frames``."""
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            from holdfast.errors import MissingDependency
+        """The rows as a pandas DataFrame, typed as by ``db.to_dataframe``; needs the extra ``frames``."""
+        assert self._frame is not None
+        return self._frame(self)
 
-            raise MissingDependency("pandas", "frames") from exc
-        return pd.DataFrame.from_records(self.tuples, columns=self.columns)
+    def framed_by(self, frame: Callable[[Result], pd.DataFrame]) -> Result:
+        """The same result, which ``frame`` makes a DataFrame of when it is asked for one."""
+        self._frame = frame
+        return self
 
     def __repr__(self) -> str:
         return f"<Result of {len(self.tuples)} rows, {len(self.columns)} columns>"
@@ -105,15 +116,21 @@ def execute(executor: Executor, sql: str, params: Params = None) -> Result:
     verb = _verb(executor, sql)
     cursor = executor.send(native, values)
     if cursor.description is None:
-        result = Result([], [], max(cursor.rowcount, 0))
+        result = Result([], [], [], max(cursor.rowcount, 0))
     else:
         columns = [item[0] for item in cursor.description]
         tuples = cursor.fetchall()
-        types = executor.result_types(native, cursor) if tuples else None
-        result = Result(columns, _decoded(executor, types, tuples), max(cursor.rowcount, len(tuples)))
+        rowcount = max(cursor.rowcount, len(tuples))
+        types = executor.result_types(native, cursor)
+        kinds = _kinds(executor, types or [""] * len(columns))
+        result = Result(columns, kinds, _decoded(executor, types, tuples), rowcount)
     if verb not in _KEEPS_SCHEMA:
         executor.forget()
     return result
+
+
+def _kinds(executor: Executor, types: Sequence[str]) -> list[str | None]:
+    return [executor.engine.types.codec(text).kind.name if text else None for text in types]
 
 
 def _verb(executor: Executor, sql: str) -> str:
@@ -211,6 +228,8 @@ def _probed(
     cursor = executor.run(f"SELECT * FROM ({inner}\n) AS probed LIMIT 0", encoded)
     names = [item[0] for item in cursor.description or ()]
     types = executor.result_types(executor.native(inner), cursor)
+    if any(_RENAMED.search(name) for name in names):
+        names = [item[0] for item in executor.run(inner, encoded).description or ()]
     return inner, encoded, names, types
 
 

@@ -47,10 +47,22 @@ def to_dataframe(executor: Executor, table_or_sql: str, *args: Any, **kwargs: An
     for batch in batches:
         for column, values in zip(columns, zip(*batch, strict=True), strict=True):
             column.extend(values)
+    return _frame(pandas, names, kinds, columns)
+
+
+def result_to_dataframe(result: query.Result) -> pd.DataFrame:
+    """The rows of a result that is read already, typed as :func:`to_dataframe` has it."""
+    pandas = _pandas()
+    query.refuse_same_names(result.columns)
+    columns = [list(values) for values in zip(*result.tuples, strict=True)] or [[] for _ in result.columns]
+    return _frame(pandas, result.columns, result.kinds, columns)
+
+
+def _frame(pandas: Any, names: Sequence[str], kinds: Sequence[Any], columns: list[list[Any]]) -> pd.DataFrame:
     series: dict[str, Any] = {}
     for name, kind in zip(names, kinds, strict=True):
         series[name] = _series(pandas, kind, columns.pop(0))
-    frame: pd.DataFrame = pandas.DataFrame(series, columns=names)
+    frame: pd.DataFrame = pandas.DataFrame(series, columns=list(names))
     return frame
 
 
