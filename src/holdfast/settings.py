@@ -23,6 +23,7 @@ from holdfast.urls import (
     checked,
     known_options,
     read,
+    read_option,
 )
 
 __all__ = ["Target", "resolve"]
@@ -97,6 +98,7 @@ def _with_parts(target: Target, given: Mapping[str, Any], allowed: Mapping[str, 
             raise ConfigurationError(
                 f"{_title(kind)} has no setting {name!r}", hint=did_you_mean(name, sorted(known), "settings")
             )
+        options[name] = read_option(name, options[name], allowed[kind])
     return replace(target, **named, options={**target.options, **options})
 
 

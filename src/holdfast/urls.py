@@ -47,25 +47,49 @@ SECRETS = frozenset({"oauth_client_secret", "scram_client_key", "scram_server_ke
 MASK = "***"
 
 
-def as_flag(text: str) -> bool:
-    """Read a yes or no of a URL.
+def as_flag(value: Any) -> bool:
+    """Read a yes or no, of a URL or as an argument.
 
     >>> as_flag("true"), as_flag("0")
     (True, False)
     """
-    if text.lower() in ("1", "true", "yes", "on"):
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("1", "true", "yes", "on"):
         return True
-    if text.lower() in ("0", "false", "no", "off"):
+    if isinstance(value, str) and value.lower() in ("0", "false", "no", "off"):
         return False
-    raise ValueError("neither true nor false")
+    raise ValueError("give True or False")
 
 
-POSTGRES_OPTIONS: Mapping[str, Callable[[str], Any]] = {
-    "timeout": float,
-    "durability": str,
+def as_seconds(value: Any) -> float:
+    """Read a time to wait."""
+    # The most that PostgreSQL takes, in milliseconds.
+    if not isinstance(value, bool) and 0 <= float(value) <= (2**31 - 1) / 1000:
+        return float(value)
+    raise ValueError("give a number of seconds from 0 on")
+
+
+def as_durability(value: Any) -> str:
+    """Read how safe a commit is."""
+    if value in ("full", "normal"):
+        return str(value)
+    raise ValueError("use 'full' or 'normal'")
+
+
+def as_page_size(value: Any) -> int:
+    """Read the bytes of a page of a SQLite file."""
+    if not isinstance(value, bool) and int(value) in {2**power for power in range(9, 17)}:
+        return int(value)
+    raise ValueError("give a power of two from 512 to 65536")
+
+
+POSTGRES_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
+    "timeout": as_seconds,
+    "durability": as_durability,
     "read_only": as_flag,
 }
-SQLITE_OPTIONS: Mapping[str, Callable[[str], Any]] = {**POSTGRES_OPTIONS, "page_size": int}
+SQLITE_OPTIONS: Mapping[str, Callable[[Any], Any]] = {**POSTGRES_OPTIONS, "page_size": as_page_size}
 EXAMPLE = 'for example connect("runs.db"), or HOLDFAST_URL=sqlite:///runs.db in the environment or in .env'
 ENCODE_HINT = (
     "percent-encode these characters where they belong to a name or a password: "
@@ -314,12 +338,21 @@ def _options(pairs: Mapping[str, str], kind: str, allowed: Mapping[str, Options]
             raise ConfigurationError(
                 f"a {kind} URL has no option {name!r}", hint=did_you_mean(name, known, "options")
             )
-        readers = allowed[kind]
-        try:
-            options[name] = readers[name](text) if isinstance(readers, Mapping) and name in readers else text
-        except ValueError:
-            raise ConfigurationError(f"the option {name!r} of the URL cannot be read") from None
+        options[name] = read_option(name, text, allowed[kind])
     return options
+
+
+def read_option(name: str, value: Any, readers: Options) -> Any:
+    """The value of one of our own options; those of libpq are left to it."""
+    if not isinstance(readers, Mapping) or name not in readers:
+        return value
+    try:
+        return readers[name](value)
+    except (TypeError, ValueError, OverflowError) as exc:
+        ours = str(exc).startswith(("give ", "use "))
+        raise ConfigurationError(
+            f"the option {name!r} cannot be understood", hint=str(exc) if ours else "give a number"
+        ) from None
 
 
 def _decoded(text: str) -> str:

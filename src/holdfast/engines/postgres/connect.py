@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from holdfast.engines.base import Cursor, Opened, Run
 from holdfast.engines.pool import SharingPool
 from holdfast.engines.postgres import embedded
+from holdfast.engines.postgres.errors import translate
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
 
@@ -46,7 +47,8 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
     timeout = options.get("timeout")
     settings = {
         "TimeZone": "UTC",
-        "lock_timeout": f"{int((DEFAULT_TIMEOUT if timeout is None else timeout) * 1000)}ms",
+        # 0 would mean to wait for ever.
+        "lock_timeout": f"{max(1, int((DEFAULT_TIMEOUT if timeout is None else timeout) * 1000))}ms",
         "synchronous_commit": "on" if durability == "full" else "off",
         "default_transaction_read_only": "on" if options.get("read_only") else "off",
     }
@@ -57,10 +59,12 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
         except psycopg.Error as exc:
             raise _unreachable(exc, fields) from exc
         raw.autocommit = True
-        RawCursor(raw).execute(
-            "SELECT " + ", ".join(f"set_config('{name}', ${i}, false)" for i, name in enumerate(settings, 1)),
-            list(settings.values()),
-        )
+        setting = ", ".join(f"set_config('{name}', ${i}, false)" for i, name in enumerate(settings, 1))
+        try:
+            RawCursor(raw).execute(f"SELECT {setting}", list(settings.values()))
+        except psycopg.Error as exc:
+            raw.close()
+            raise translate(exc) from exc
         raw.autocommit = False
         return raw
 

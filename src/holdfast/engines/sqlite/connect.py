@@ -51,9 +51,7 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             return _open(location, read_only, DURABILITY[durability], page_size)
         except driver_error as exc:
             error = translate(exc)
-            if isinstance(error, ConnectionFailed):
-                raise type(error)(f"{target.masked_url}: {error.message}", hint=error.hint) from exc
-            raise error from exc
+            raise type(error)(f"{target.masked_url}: {error.message}", hint=error.hint) from exc
 
     anchor = open_connection() if target.path is None else None
     alchemy = sqlalchemy.create_engine(
