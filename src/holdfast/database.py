@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from holdfast.core import bulk, indexes, paging, query, rows, schema, transaction
 from holdfast.core.executor import Executor
@@ -282,6 +282,11 @@ class Table:
         schema.add_foreign_key(
             self._executor, self.name, columns, references, keys, on_delete=on_delete, on_update=on_update
         )
+
+
+def _place(path: PathLike | TextIO) -> Path | TextIO:
+    """A path, or an open text stream as it is."""
+    return Path(path) if isinstance(path, (str, os.PathLike)) else path
 
 
 def _length(rows: Any) -> int | None:
@@ -690,25 +695,31 @@ class Database:
         return frames.from_dataframe(self._executor, df, table, if_exists, progress=progress)
 
     def export_to_csv(
-        self, table: str, path: PathLike, *, progress: bool | None = None, **options: Any
+        self, table: str, path: PathLike | TextIO, *, progress: bool | None = None, **options: Any
     ) -> int:
         """Write a table as CSV and return how many rows there were; NULL is an empty field, ``""`` is ''."""
         from holdfast.io import csv
 
-        return csv.export_table(self._executor, table, Path(path), progress=progress, **options)
+        return csv.export_table(self._executor, table, _place(path), progress=progress, **options)
 
     def export_query_to_csv(
-        self, sql: str, path: PathLike, params: Params = None, *, progress: bool | None = None, **options: Any
+        self,
+        sql: str,
+        path: PathLike | TextIO,
+        params: Params = None,
+        *,
+        progress: bool | None = None,
+        **options: Any,
     ) -> int:
         """Write the rows of a query as CSV and return how many there were."""
         from holdfast.io import csv
 
-        return csv.export_query(self._executor, sql, Path(path), params, progress=progress, **options)
+        return csv.export_query(self._executor, sql, _place(path), params, progress=progress, **options)
 
     def import_from_csv(
         self,
         table: str,
-        path: PathLike,
+        path: PathLike | TextIO,
         if_exists: str = "append",
         *,
         extra_columns: str = "error",
@@ -730,7 +741,7 @@ class Database:
         return csv.import_table(
             self._executor,
             table,
-            Path(path),
+            _place(path),
             if_exists,
             extra_columns=extra_columns,
             rejects=Path(rejects) if rejects is not None else None,

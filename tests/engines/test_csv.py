@@ -493,3 +493,14 @@ def test_memory_stays_flat(db, tmp_path):
     tracemalloc.stop()
     assert peak < 40_000_000
     assert sorted((tmp_path / "out.csv").read_text().splitlines()) == sorted(path.read_text().splitlines())
+
+
+def test_open_streams_go_through_the_database(db):
+    text = io.StringIO("a,b\n1,x\n2,\n")
+    assert db.import_from_csv("streamed", text) == 2
+    out = io.StringIO()
+    assert db.export_to_csv("streamed", out, order_by="a") == 2
+    assert out.getvalue().splitlines() == ["a,b", "1,x", "2,"]
+    out = io.StringIO()
+    assert db.export_query_to_csv("SELECT a FROM streamed ORDER BY a DESC", out) == 2
+    assert out.getvalue().splitlines() == ["a", "2", "1"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import holdfast
 from holdfast.engines.postgres import embedded, guard
 from holdfast.errors import ConfigurationError, ConnectionFailed, MissingDependency
 
@@ -312,3 +313,9 @@ def test_nobody_is_left_behind(directory: Path, users: Any) -> None:
         return [line for line in lines.splitlines() if "guard.py" in line and str(directory) in line]
 
     wait_until(lambda: not watchers())
+
+
+def test_a_read_only_connection_starts_no_new_cluster(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionFailed, match="no PostgreSQL data"):
+        holdfast.connect(f"postgresql+embedded:///{tmp_path}/absent", read_only=True)
+    assert not (tmp_path / "absent").exists()
