@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.errors import ValueRefused
-from holdfast.types.array import frame, has_mark, is_array, unframe
+from holdfast.types.array import Framed, frame, has_mark, is_array, unframe
 from holdfast.types.codec import Codec, plain, wrong_type
 from holdfast.types.kinds import Kind
 
@@ -24,6 +24,8 @@ def as_bytes(value: bytes | bytearray | memoryview) -> bytes:
 
 def _encode(value: Any) -> bytes | None:
     if type(value) is not bytes:
+        if type(value) is Framed:
+            return value.data
         if is_array(value):
             return frame(value)
         value = plain(value)

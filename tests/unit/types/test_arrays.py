@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import struct
+import sys
+import tracemalloc
+import warnings
+import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from holdfast.errors import DatabaseError, ValueRefused
+from holdfast.errors import DatabaseError, MissingDependency, ValueRefused
 from holdfast.types import Storage, TypeMap
-from holdfast.types.array import MARK
+from holdfast.types.array import BLOCK, MARK, Stored, frame, unframe
 
 CODECS = [TypeMap(Storage.PORTABLE).codec("BLOB"), TypeMap(Storage.NATIVE).codec("bytea")]
 
@@ -125,3 +131,134 @@ def test_bytes_are_never_taken_for_an_array() -> None:
         with pytest.raises(ValueRefused, match="mark"):
             CODECS[0].encode(value)
     assert CODECS[0].encode(b"x" + MARK) == b"x" + MARK
+
+
+def first_frame(array: Any) -> bytes:
+    """An array as the first version of the format had it."""
+    body = io.BytesIO()
+    np.lib.format.write_array(body, array, allow_pickle=False)
+    data = body.getvalue()
+    start = struct.pack("<8sIIQ32s8s", MARK, 1, zlib.crc32(data), len(data), bytes(32), MARK)
+    return start + data
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype.str}{a.shape}")
+def test_frames_of_the_first_version_are_read(array: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        stored = first_frame(array)
+    found = CODECS[0].decode(stored)
+    assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    if array.ndim:
+        assert (
+            Stored(lambda a, b: stored[a:b], len(stored), 100).part(0, len(array)).tobytes()
+            == array.tobytes()
+        )
+    for at in range(0, len(stored), 1 + len(stored) // 300):
+        broken = bytearray(stored)
+        broken[at] ^= 1
+        with pytest.raises(DatabaseError):
+            unframe(bytes(broken))
+
+
+def head(size: int, block: int, shape: str, entries: list[tuple[int, int]], body: bytes = b"") -> bytes:
+    """A frame whose checksum is right and whose words are lies."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header = np.lib.format.magic(1, 0) + struct.pack("<H", len(text) + 1) + text + b"\n"
+    table = b"".join(struct.pack("<II", *entry) for entry in entries)
+    length = len(header) + len(body) + len(table)
+    tail = struct.pack("<QQII16s", length, size, len(header), block, bytes(16))
+    crc = zlib.crc32(table, zlib.crc32(header, zlib.crc32(tail)))
+    return struct.pack("<8sII", MARK, 2, crc) + tail + MARK + header + body + table
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        head(2**40, 2**31, f"({2**37},)", [(0, 8)] * 512, bytes(4096)),
+        head(2**40, 2**26, f"({2**37},)", [(0, 1)] * 2**14, bytes(2**14)),
+        head(2**40, 2**31, f"({2**37},)", []),
+        head(8, 8, "(1, -1, -1)", [(zlib.crc32(bytes(8)), 8)], bytes(8)),
+        head(8, 8, "(2,)", [(zlib.crc32(bytes(8)), 8)], bytes(8)),
+        head(8, 8, "(1,)", [(zlib.crc32(bytes(8)), 2**32 - 1)], bytes(8)),
+        head(8, 8, "(True,)", [(zlib.crc32(bytes(8)), 8)], bytes(8)),
+        head(8, 0, "(1,)", [(zlib.crc32(bytes(8)), 8)], bytes(8)),
+        head(2**63, 1, f"({2**60},)", []),
+    ],
+)
+def test_a_frame_that_lies_is_refused_before_memory_is_taken(stored: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises((DatabaseError, ValueRefused)):
+            unframe(stored)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 21
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_frame_that_tells_the_truth_is_read() -> None:
+    stored = head(8, 8, "(1,)", [(zlib.crc32(bytes(8)), 8)], bytes(8))
+    assert unframe(stored).tolist() == [0.0]
+
+
+def test_a_part_is_read_and_proved_without_the_rest() -> None:
+    array = np.arange(4 * BLOCK // 8 * 3, dtype="f8").reshape(-1, 3)
+    for compress in (False, True):
+        if compress:
+            pytest.importorskip("zstandard")
+        stored = bytearray(frame(array, compress))
+        read: list[int] = []
+
+        def reader(start: int, stop: int, stored: bytearray = stored, read: list[int] = read) -> bytes:
+            read.append(stop - start)
+            return bytes(stored[start:stop])
+
+        found = Stored(reader, len(stored), 2 * BLOCK)
+        np.testing.assert_array_equal(found.part(20_000, 20_010), array[20_000:20_010])
+        assert sum(read) < 3 * BLOCK
+        np.testing.assert_array_equal(found.part(5, len(array) - 5), array[5:-5])
+        np.testing.assert_array_equal(found.array(), array)
+        stored[64 + 128 + 100] ^= 4
+        np.testing.assert_array_equal(found.part(len(array) - 5, len(array)), array[-5:])
+        for damaged in (partial(found.part, 0, 1), found.array, found.verify):
+            with pytest.raises(DatabaseError, match="damaged"):
+                damaged()
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype.str}{a.shape}")
+def test_compressed_arrays_come_back_exactly(array: Any) -> None:
+    pytest.importorskip("zstandard")
+    found = unframe(frame(array, True))
+    assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
+
+
+def test_compression_is_tried_and_kept_where_it_pays() -> None:
+    pytest.importorskip("zstandard")
+    noise = np.random.default_rng(0).random(100_000)
+    assert len(frame(np.zeros(100_000), "auto")) < 20_000
+    assert len(frame(np.zeros(100_000), False)) > 800_000
+    assert frame(noise, "auto") == frame(noise, False)
+    assert len(frame(np.zeros(3), "auto")) == len(frame(np.zeros(3), False))
+    with pytest.raises(ValueRefused, match="auto"):
+        frame(noise, "yes")
+
+
+def test_a_compressed_block_that_unpacks_to_more_is_refused() -> None:
+    zstandard = pytest.importorskip("zstandard")
+    bomb = zstandard.ZstdCompressor().compress(bytes(1 << 24))
+    entry = (zlib.crc32(bomb), len(bomb))
+    assert len(bomb) < 8192
+    with pytest.raises(DatabaseError, match="length"):
+        unframe(head(8192, 8192, "(1024,)", [entry], bomb))
+    with pytest.raises(DatabaseError, match="block"):
+        unframe(head(8192, 8192, "(1024,)", [(zlib.crc32(b"x" * 10), 10)], b"x" * 10))
+
+
+def test_without_zstandard_only_what_needs_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("zstandard")
+    packed = frame(np.zeros(100_000), True)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert frame(np.zeros(100_000), "auto") == frame(np.zeros(100_000), False)
+    for work in (lambda: frame(np.zeros(9), True), lambda: unframe(packed)):
+        with pytest.raises(MissingDependency, match=r"holdfast\[compress\]"):
+            work()
