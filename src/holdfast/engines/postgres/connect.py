@@ -43,7 +43,7 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
         raise ConfigurationError(f"unknown durability {durability!r}", hint="use 'full' or 'normal'")
     if options.get("read_only") and target.directory and not (target.directory / "PG_VERSION").exists():
         raise ConnectionFailed(
-            f"there is no PostgreSQL data in {target.directory}", hint="a read-only connection creates nothing"
+            f"no PostgreSQL data in {target.directory}", hint="a read-only connection creates nothing"
         )
     server = embedded.start(target.directory, target.dbname) if target.directory is not None else None
     fields = {**(server.conninfo() if server else {}), **target.conninfo()}
