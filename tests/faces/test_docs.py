@@ -112,6 +112,16 @@ def test_every_block_does_what_it_says(page: Path, folder: Path) -> None:
             value.close()
 
 
+def test_the_first_example_moves_by_one_string(
+    url: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = [block.text for block in blocks(ROOT / "README.md") if block.language in ("python", "text")]
+    code, wanted = shown[:2]
+    assert code.count('"runs.db"') == 1
+    exec(code.replace('"runs.db"', repr(url)), {})
+    check_output(capsys.readouterr().out, wanted, "README.md")
+
+
 def run_console(text: str, place: str) -> None:
     for command in re.split(r"(?m)^\$ ", text)[1:]:
         line, _, written = command.partition("\n")
