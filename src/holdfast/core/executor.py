@@ -14,6 +14,7 @@ from sqlalchemy import event
 from holdfast.core.retry import until_free
 from holdfast.core.session import Known, Session, share_transactions
 from holdfast.engines.base import Cursor, Engine, Opened, TableInfo
+from holdfast.engines.names import check_identifier
 from holdfast.engines.sqltext import native
 from holdfast.errors import (
     ClosedError,
@@ -287,6 +288,7 @@ class Executor:
         info = known.tables.get(table)
         if info is not None:
             return info
+        check_identifier(table, "table name")
         info = self.engine.catalog.describe(self.run, table, self.engine.types)
         if info is None:
             catalog = self.engine.catalog

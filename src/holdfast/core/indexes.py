@@ -29,7 +29,11 @@ def create_index(
     if not names:
         raise InvalidQuery("an index needs at least one column")
     items = orders(executor, info, names)
-    name = check_identifier(name, "index name") if name else index_name(table, [i.column.name for i in items])
+    name = (
+        check_identifier(name, "index name")
+        if name is not None
+        else index_name(table, [i.column.name for i in items])
+    )
     methods = executor.engine.features.index_methods
     if method is not None and method.lower() not in methods:
         raise NotSupported(

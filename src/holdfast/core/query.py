@@ -10,7 +10,7 @@ from holdfast.core import rows as row_verbs
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.engines.sqltext import bind, first_word
-from holdfast.errors import Error, InvalidQuery, TableNotFound, TransactionError
+from holdfast.errors import Error, InvalidIdentifier, InvalidQuery, TableNotFound, TransactionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,11 +182,8 @@ def is_table(executor: Executor, table_or_sql: str) -> bool:
         raise InvalidQuery(f"give a table's name or a query, not {type(table_or_sql).__name__}")
     try:
         executor.describe(table_or_sql)
-    except TableNotFound:
-        if (
-            first_word(table_or_sql, executor.engine.lexicon) not in _QUERIES
-            or " " not in table_or_sql.strip()
-        ):
+    except (TableNotFound, InvalidIdentifier):
+        if first_word(table_or_sql, executor.engine.lexicon) not in _QUERIES or len(table_or_sql.split()) < 2:
             raise
         return False
     return True

@@ -163,7 +163,9 @@ def _plan_writing(
 ) -> Writing:
     info = executor.describe(table)
     columns = tuple(writable(info, name) for name in names)
-    sql = f"INSERT INTO {quote_identifier(table)} " + (
+    # In the words of an upsert, excluded is the row that could not be inserted.
+    alias = 'AS "written" ' if table.lower() == "excluded" else ""
+    sql = f"INSERT INTO {quote_identifier(table)} {alias}" + (
         f"({', '.join(map(quote_identifier, names))}) VALUES ({', '.join('?' * len(names))})"
         if names
         else "DEFAULT VALUES"
@@ -334,7 +336,7 @@ def selection(info: TableInfo, columns: Sequence[str] | str | None) -> tuple[Col
     if columns is None:
         return info.columns
     names = [columns] if isinstance(columns, str) else list(columns)
-    if names == ["*"]:
+    if names == ["*"] and "*" not in info.names:
         return info.columns
     if not names:
         raise InvalidQuery("columns is empty", hint="leave it out to read all of them")

@@ -400,11 +400,11 @@ def orders(executor: Executor, info: TableInfo, order_by: OrderBy) -> list[Order
 
 
 def _order(info: TableInfo, item: Any) -> Order:
-    if not isinstance(item, str) or not item.strip():
-        raise InvalidQuery("an item of order_by must be a column name with ASC or DESC")
     for column in info.columns:
         if column.name == item:
             return Order(column, descending=False, nulls_first=False)
+    if not isinstance(item, str) or not item.strip():
+        raise InvalidQuery("an item of order_by must be a column name with ASC or DESC")
     match = _ITEM.fullmatch(item.strip())
     assert match is not None
     name = match["name"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.engines.ddl import Target as DdlTarget
-from holdfast.engines.names import quote_identifier
+from holdfast.engines.names import check_identifier, quote_identifier
 from holdfast.engines.sqltext import Lexicon
 from holdfast.errors import ColumnNotFound, Error, did_you_mean
 from holdfast.types import Codec, TypeMap
@@ -70,6 +70,7 @@ class TableInfo:
         for column in self.columns:
             if column.name == name:
                 return column
+        check_identifier(name, "column name")
         raise ColumnNotFound(
             f"table {self.name!r} has no column {name!r}",
             hint=did_you_mean(name, self.names, "columns"),
