@@ -271,6 +271,11 @@ class Stored:
         return [length for _, length in _ENTRY.iter_unpack(self._table)]
 
     @property
+    def _step(self) -> int:
+        """How many blocks may be read at once."""
+        return -(-self._piece // self.block)
+
+    @property
     def is_compressed(self) -> bool:
         """Whether any block is stored in another length than its own."""
         return not self._is_first and sum(self._lengths) != self.size
@@ -316,7 +321,7 @@ class Stored:
         if self._is_first:
             return self._read(self._begin + start, self._begin + stop)
         pieces = self._blocks(start, stop)
-        if not self.is_compressed and stop - start <= self._piece:
+        if not self.is_compressed and stop // self.block - start // self.block < self._step:
             return next(pieces, b"")
         whole = np.empty(stop - start, np.uint8)
         at = 0
@@ -329,9 +334,8 @@ class Stored:
         """The bytes ``start`` to ``stop`` of the payload, proved, in as large pieces as may be read."""
         first, last = start // self.block, -(-stop // self.block)
         at = self._begin + sum(self._lengths[:first])
-        step = max(1, self._piece // self.block)
-        for here in range(first, last if stop > start else first, step):
-            there = min(here + step, last)
+        for here in range(first, last if stop > start else first, self._step):
+            there = min(here + self._step, last)
             end = at + sum(self._lengths[here:there])
             piece = self._proved(memoryview(self._read(at, end)), here, there)
             at, origin = end, here * self.block

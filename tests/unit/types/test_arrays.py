@@ -8,6 +8,7 @@ import tracemalloc
 import warnings
 import zlib
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,19 @@ def test_a_frame_that_lies_is_refused_before_memory_is_taken(stored: bytes) -> N
 def test_a_frame_that_tells_the_truth_is_read() -> None:
     stored = head(8, 8, "(1,)", [(zlib.crc32(bytes(8)), 8)], bytes(8))
     assert unframe(stored).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("extra", [-9, -8, -1, 0, 1, 8, 9])
+@pytest.mark.parametrize("piece", [None, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK])
+def test_arrays_of_any_number_of_blocks(extra: int, piece: int | None) -> None:
+    array = np.random.default_rng(0).integers(0, 256, 3 * BLOCK + extra, dtype=np.uint8)
+    for compress in (False, True) if find_spec("zstandard") else (False,):
+        stored = frame(array, compress)
+        found = Stored(lambda start, stop, stored=stored: stored[start:stop], len(stored), piece)
+        np.testing.assert_array_equal(found.array(), array)
+        for start, stop in ((0, 5), (3, BLOCK), (BLOCK - 1, BLOCK + 1), (7, 2 * BLOCK + 7), (9, len(array))):
+            np.testing.assert_array_equal(found.part(start, stop), array[start:stop])
+        found.verify()
 
 
 def test_a_part_is_read_and_proved_without_the_rest() -> None:
