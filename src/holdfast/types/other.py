@@ -72,11 +72,16 @@ def _parameter(value: Any) -> Any:
         return as_sqlite_number(value)
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, (dict, list)):
+    if isinstance(value, dict):
         return json_text(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        raise ValueRefused(
+            f"a {type(value).__name__} cannot be one parameter here: `IN (?)` would find nothing",
+            hint="use a dict filter, {'id': [1, 2]}, or json.dumps(value) with json_each(?)",
+        )
     raise ValueRefused(
         f"a {type(value).__name__} cannot be a parameter",
-        hint="pass a number, text, bytes, a date, time or datetime, Decimal, UUID, dict, list or NumPy array",
+        hint="pass a number, text, bytes, a date, time or datetime, Decimal, UUID, dict or NumPy array",
     )
 
 

@@ -68,6 +68,10 @@ def translate(exc: BaseException) -> errors.Error:
     diag: Any = exc.diag if isinstance(exc, psycopg.Error) else None
     if message is None:
         return kind(getattr(diag, "message_primary", None) or str(exc))
+    if state == "2BP01":
+        # Its details are names of objects: "view v depends on table t".
+        depends = (diag.message_detail or "").replace("\n", "; ")
+        return kind(f"{message}: {depends}", hint="drop or change those first")
     return kind(message + _place(diag))
 
 
