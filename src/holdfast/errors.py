@@ -98,7 +98,12 @@ class NotFoundError(Error, LookupError):
 
 
 class SchemaError(Error):
-    """A name that the database does not have, or already has."""
+    """A name that the database does not have, or already has.
+
+    ``missing`` is the name as the database gave it, where it is known.
+    """
+
+    missing: str | None = None
 
 
 class TableNotFound(SchemaError, LookupError):

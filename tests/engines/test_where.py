@@ -8,7 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from holdfast import Database
-from holdfast.errors import ColumnNotFound, Error, InvalidQuery, ValueRefused, WhereRequired
+from holdfast.errors import (
+    ColumnNotFound,
+    Error,
+    InvalidQuery,
+    TableNotFound,
+    ValueRefused,
+    WhereRequired,
+)
 
 ROWS: list[dict[str, Any]] = [
     {"id": 1, "a": 1, "b": None, "c": "x", "d": 5.0, "done": True},
@@ -409,3 +416,19 @@ def test_sql_runs_as_one_statement(t: Database) -> None:
     with pytest.raises(InvalidQuery):
         t.execute("SELECT ?; DELETE FROM t", [1])
     assert t.count("t") == 4
+
+
+def test_a_misspelt_name_in_a_text_filter_is_named_with_the_nearest(db: Database) -> None:
+    db.create_table("runs", {"id": "INTEGER PRIMARY KEY", "score": "REAL"})
+    for call in (
+        lambda: db.select("runs", where="scroe > 1"),
+        lambda: db.count("runs", "runs.scroe IS NULL"),
+        lambda: db.query("SELECT scroe FROM runs"),
+    ):
+        with pytest.raises(ColumnNotFound, match="scroe") as caught:
+            call()
+        assert "did you mean 'score'?" in caught.value.hint
+        db.count("runs")
+    with pytest.raises(TableNotFound, match="rusn") as caught:
+        db.query("SELECT * FROM rusn")
+    assert "did you mean 'runs'?" in caught.value.hint

@@ -159,7 +159,7 @@ class Executor:
         try:
             return session.execute(native, params)
         except self._caught as exc:
-            cursor: Cursor = self._failed(session, lambda: session.execute(native, params), exc)
+            cursor: Cursor = self._failed(session, lambda: session.execute(native, params), exc, native)
             return cursor
 
     def fetch(self, native: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -173,7 +173,8 @@ class Executor:
         try:
             return session.execute(native, params).fetchall()
         except self._caught as exc:
-            rows: list[Any] = self._failed(session, lambda: session.execute(native, params).fetchall(), exc)
+            again = lambda: session.execute(native, params).fetchall()  # noqa: E731
+            rows: list[Any] = self._failed(session, again, exc, native)
             return rows
 
     def send_many(self, native: str, rows: Sequence[Sequence[Any]]) -> int:
@@ -185,6 +186,17 @@ class Executor:
             return session.execute_many(native, rows).rowcount
         except self._caught as exc:
             return int(self._failed(session, lambda: None, exc))
+
+    def drive(self, action: Callable[[Any], T]) -> T:
+        """Let ``action`` use this thread's driver connection itself, inside a transaction."""
+        session = self.session()
+        if not session.ready:
+            self._make_ready(session)
+        try:
+            return action(session.raw)
+        except self._caught as exc:
+            self._failed(session, lambda: None, exc)
+            raise
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> Cursor:
         """Run one statement in neutral text."""
@@ -238,9 +250,12 @@ class Executor:
             session.stale = False
             self.engine.connect.refresh(session.raw)
 
-    def _failed(self, session: Session, again: Callable[[], Any], exc: BaseException) -> Any:
+    def _failed(
+        self, session: Session, again: Callable[[], Any], exc: BaseException, native: str = ""
+    ) -> Any:
         error = self.engine.translate(exc)
         if isinstance(error, (TableNotFound, ColumnNotFound)):
+            self._suggest(error, native)
             self.forget()
         if not self.engine.connect.is_alive(session.raw):
             self.discard(session)
@@ -260,6 +275,19 @@ class Executor:
         if isinstance(error, DatabaseBusy) and self.engine.features.retries_busy:
             return until_free(lambda: self._attempt(again), self.timeout)
         raise error from exc
+
+    def _suggest(self, error: TableNotFound | ColumnNotFound, native: str) -> None:
+        """Add the nearest name that is known, without asking the database for more."""
+        if error.missing is None or error.hint:
+            return
+        tables = self._knowledge().tables
+        if isinstance(error, TableNotFound):
+            error.hint = did_you_mean(error.missing, tables, "tables") if tables else None
+            return
+        mentioned = [info for name, info in tables.items() if name in native]
+        columns = dict.fromkeys(name for info in mentioned for name in info.names)
+        if columns:
+            error.hint = did_you_mean(error.missing, columns, "columns")
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -52,6 +53,9 @@ _CLASSES: dict[str, tuple[type[errors.Error], str | None]] = {
 }
 
 
+_NAMED = re.compile(r'(?:column|relation) (\S+|".+?") (?:of relation .* )?does not exist')
+
+
 def translate(exc: BaseException) -> errors.Error:
     """The error that says in Holdfast's words what ``exc`` says in PostgreSQL's, without any value."""
     if isinstance(exc, errors.Error):
@@ -67,7 +71,10 @@ def translate(exc: BaseException) -> errors.Error:
     kind, message = known
     diag: Any = exc.diag if isinstance(exc, psycopg.Error) else None
     if message is None:
-        return kind(getattr(diag, "message_primary", None) or str(exc))
+        error = kind(getattr(diag, "message_primary", None) or str(exc))
+        if isinstance(error, errors.SchemaError) and (named := _NAMED.search(error.message)):
+            error.missing = named[1].rpartition(".")[2].strip('"')
+        return error
     if state == "2BP01":
         # Its details are names of objects: "view v depends on table t".
         depends = (diag.message_detail or "").replace("\n", "; ")

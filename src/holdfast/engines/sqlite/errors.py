@@ -79,7 +79,10 @@ def translate(exc: BaseException) -> errors.Error:
             return other(message, hint=hint)
     for pattern, schema_error in _NAMED:
         if re.search(pattern, text):
-            return schema_error(text)
+            error = schema_error(text)
+            if isinstance(error, errors.SchemaError):
+                error.missing = re.split(r": | named ", text)[-1].rpartition(".")[2]
+            return error
     if "closed database" in text:
         return errors.ClosedError("this database has been closed", hint="connect again")
     if isinstance(exc, sqlite3.InterfaceError) or ("type" in text and "not supported" in text):
