@@ -12,7 +12,7 @@ from holdfast.engines.base import UNSET, Run
 from holdfast.engines.ddl import create_table_sql, default_sql, parse_foreign_keys, render_column
 from holdfast.engines.definition import ColumnSpec, parse_column
 from holdfast.engines.names import check_identifier
-from holdfast.errors import ColumnExists, InvalidQuery, SchemaError, TableExists, TableNotFound
+from holdfast.errors import ColumnExists, InvalidQuery, KeyNotUnique, SchemaError, TableExists, TableNotFound
 from holdfast.types import python_type_text
 
 
@@ -45,8 +45,27 @@ def create_table(
         if if_not_exists:
             return
         raise TableExists(f"there is a table {name!r} already", hint="if_not_exists=True leaves it as it is")
+    for key in (*(spec.references for spec in specs), *parse_foreign_keys(foreign_keys)):
+        if key is not None and key.table != name:
+            check_reference(executor, name, key.table, key.references)
     executor.run(sql)
     executor.forget()
+
+
+def check_reference(executor: Executor, table: str, other: str, columns: Sequence[str]) -> None:
+    """Refuse a foreign key that no row could satisfy: SQLite would say so with the first row only.
+
+    Raises:
+        TableNotFound, ColumnNotFound: if it refers to what is not there.
+        KeyNotUnique: if it refers to columns in which two rows may be alike.
+    """
+    info = executor.describe(other)
+    names = tuple(info.column(name).name for name in columns) or info.primary_key
+    if frozenset(names) not in executor.engine.catalog.unique_keys(executor.run, other):
+        raise KeyNotUnique(
+            f"the columns that {table!r} would refer to are no unique key of {other!r}",
+            hint=f"db.create_index({other!r}, [{', '.join(map(repr, names))}], unique=True)",
+        )
 
 
 def column_spec(executor: Executor, column: str, definition: str | type) -> ColumnSpec:
@@ -233,8 +252,7 @@ def add_foreign_key(
     targets = [keys] if isinstance(keys, str) else list(keys or other.primary_key)
     for name in names:
         info.column(name)
-    for name in targets:
-        other.column(name)
+    check_reference(executor, table, references, targets)
     entry = {"columns": names, "table": references, "references": targets}
     (key,) = parse_foreign_keys([{**entry, "on_delete": on_delete, "on_update": on_update}])
     with altering(executor) as run:

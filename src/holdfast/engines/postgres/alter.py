@@ -8,6 +8,7 @@ from typing import Any
 
 from holdfast.engines.base import UNSET, Run
 from holdfast.engines.names import quote_identifier as quote
+from holdfast.errors import ValueRefused
 
 
 def around(run: Run) -> AbstractContextManager[None]:
@@ -56,6 +57,7 @@ def alter_column(
         if old:
             run(f"{change} DROP DEFAULT")
         bare = type.partition(" COLLATE ")[0]
+        _refuse_loss(run, table, column, bare)
         run(f"{change} TYPE {type} USING {quote(column)}::{bare}")
         if old and default is UNSET:
             run(f"{change} SET DEFAULT {old[0][0]}")
@@ -63,6 +65,35 @@ def alter_column(
         run(f"{change} {'DROP' if nullable else 'SET'} NOT NULL")
     if default is not UNSET:
         run(f"{change} " + ("DROP DEFAULT" if default is None else f"SET DEFAULT {default}"))
+
+
+def _refuse_loss(run: Run, table: str, column: str, type: str) -> None:
+    """A cast cuts a text, rounds a number and drops a time without a word; it must lead back to each value.
+
+    A text that is read as another type may be spelt otherwise afterwards, so there only its length counts.
+    """
+    ((old,),) = run(
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(?) "
+        "AND attname = ?",
+        (quote(table), column),
+    ).fetchall()
+    if _is_text(old) and not _is_text(type):
+        return
+    # The type json has no equality.
+    name, form = quote(column), "::jsonb" if old == "json" else ""
+    sql = (
+        f"SELECT count(*) FROM {quote(table)} WHERE {name}::{type}::{old}{form} IS DISTINCT FROM {name}{form}"
+    )
+    ((unfit,),) = run(sql).fetchall()
+    if unfit:
+        raise ValueRefused(
+            f"{unfit} values of {table!r}.{column!r} do not fit {type} as they are",
+            hint="correct or delete them first",
+        )
+
+
+def _is_text(type: str) -> bool:
+    return type.lower().startswith(("text", "char", "varchar", "bpchar"))
 
 
 def add_foreign_key(

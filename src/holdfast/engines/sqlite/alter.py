@@ -43,6 +43,7 @@ from holdfast.errors import (
     SchemaError,
     ValueRefused,
 )
+from holdfast.types import Codec, Storage, TypeMap
 
 __all__ = [
     "add_column",
@@ -355,6 +356,18 @@ def _with_type(run: Run, text: TableText, at: int, type_text: str) -> TableText:
     return with_type(text, at, spec.type_text)
 
 
+_TYPES = TypeMap(Storage.PORTABLE)
+
+
+def _is_kept(codec: Codec, value: Any) -> bool:
+    """Whether a column of that type would take a value that is there."""
+    try:
+        codec.encode(codec.decode(value) if codec.decode else value)
+    except ValueRefused:
+        return codec.kind.name == "other"
+    return True
+
+
 def _refuse_unfit(run: Run, text: TableText, column: str, type_text: str, fits: str) -> None:
     scratch = "temp.holdfast_fit"
     run(f"CREATE TEMP TABLE holdfast_fit (o, n {type_text})")
@@ -363,6 +376,10 @@ def _refuse_unfit(run: Run, text: TableText, column: str, type_text: str, fits: 
         f"INSERT INTO {scratch} SELECT {quoted}, {quoted} FROM {quote(text.table)} WHERE {quoted} IS NOT NULL"
     )
     unfit = run(f"SELECT count(*) FROM {scratch} WHERE NOT ({fits})").fetchone()[0]
+    codec = _TYPES.codec(type_text)
+    unfit += sum(
+        not _is_kept(codec, value) for (value,) in run(f"SELECT n FROM {scratch} WHERE {fits}").fetchall()
+    )
     run(f"DROP TABLE {scratch}")
     if unfit:
         raise ValueRefused(

@@ -68,6 +68,9 @@ def translate(exc: BaseException) -> errors.Error:
         return errors.ValueRefused("a text holds a lone surrogate and cannot be encoded as UTF-8")
     text = str(exc)
     code = getattr(exc, "sqlite_errorname", "") or ""
+    if text == "FOREIGN KEY constraint failed":
+        # ON DELETE RESTRICT is carried out by an inner trigger, whose code it has.
+        code = "SQLITE_CONSTRAINT_FOREIGNKEY"
     if code in _CONSTRAINTS:
         kind, message = _CONSTRAINTS[code]
         place = text.partition(": ")[2]
