@@ -2,155 +2,277 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from holdfast.core.executor import Executor
-from holdfast.core.rows import CONFLICTS, Row, check_row, count_argument, named_refusal, writable, writing
+from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, writable, writing
+from holdfast.core.sources import Chunk, Names, Source, source_of
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode, qualified
-from holdfast.engines.base import Column
+from holdfast.engines.base import Batch, Load, TableInfo, Writer
 from holdfast.engines.names import quote_identifier
-from holdfast.errors import ConnectionLost, Error, InvalidQuery, TransactionError, ValueRefused
+from holdfast.errors import (
+    ConnectionLost,
+    DatabaseBusy,
+    Error,
+    InvalidQuery,
+    TransactionError,
+    ValueRefused,
+)
+from holdfast.types.column import encode_column
 
-BATCH = 1_000
+CHUNK = 2_000
+# Chunks that are written in one go, and written again one by one if that fails.
+SEGMENT = 10
 Advance = Callable[[int], None]
-Encoded = Iterator[tuple[str, Sequence[Column], Sequence[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How rows with certain columns are written: one by one, and if there is one, the fast way."""
+
+    load: Load
+    writer: Writer | None
+    required: tuple[int, ...]
+    "Places of the columns that may not be NULL because they find the row."
+    identity: tuple[int, ...]
+    "Places of generated keys, whose sequences must know of values given by hand."
 
 
 @dataclass(slots=True)
-class _Batch:
-    """Encoded rows that one statement takes, their columns, and the number of the first."""
+class _Job:
+    """One call: what each set of columns is written by, and how far it is."""
 
-    native: str
-    columns: Sequence[Column]
-    first: int
-    rows: list[Sequence[Any]] = field(default_factory=list)
+    executor: Executor
+    info: TableInfo
+    way_of: Callable[[Names], _Way]
+    advance: Advance | None
+    read: int = 0
+    written: int = 0
+    greatest: dict[str, int] = field(default_factory=dict)
+    is_fast: bool = False
 
 
 def insert_many(
     executor: Executor,
     table: str,
-    rows: Iterable[Row],
+    rows: Any,
     *,
     on_conflict: str = "error",
     key: str | Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
     batch_size: int | None = None,
     advance: Advance | None = None,
 ) -> int:
     """Write all rows or none; return how many were written."""
-    executor.describe(table)
+    info = executor.describe(table)
     if on_conflict not in CONFLICTS:
         raise InvalidQuery(f"unknown on_conflict {on_conflict!r}", hint=f"use one of {', '.join(CONFLICTS)}")
+    keys = key if key is None or isinstance(key, str) else tuple(key)
 
-    def encoded() -> Encoded:
-        for row in _iterate(rows):
-            plan = writing(executor, table, row, on_conflict=on_conflict, key=key, many=True)
-            yield plan.native, plan.columns, plan.encode(row)
+    def way_of(names: Names) -> _Way:
+        kept_as = ("insert many", table, names, on_conflict, keys)
+        known: _Way | None = executor.plans.get(kept_as)
+        return known or executor.keep(kept_as, _inserting(executor, info, names, on_conflict, keys))
 
-    return _write_all(executor, table, encoded(), _size(batch_size), advance)
+    return _write_all(_Job(executor, info, way_of, advance), rows, columns, batch_size)
 
 
 def update_many(
     executor: Executor,
     table: str,
-    rows: Iterable[Row],
+    rows: Any,
     key: str | Sequence[str] = "id",
     *,
+    columns: Sequence[str] | None = None,
     batch_size: int | None = None,
     advance: Advance | None = None,
 ) -> int:
     """Change the rows found by ``key``, all or none; return how many there were."""
     info = executor.describe(table)
-    keys = [info.column(name) for name in ([key] if isinstance(key, str) else key)]
+    keys = tuple(info.column(name).name for name in ([key] if isinstance(key, str) else key))
     if not keys:
         raise InvalidQuery("key is empty", hint="name the columns that find a row")
-    plans: dict[tuple[str, ...], tuple[str, Sequence[Column]]] = {}
 
-    def encoded() -> Encoded:
-        for row in _iterate(rows):
-            check_row(row)
-            for column in keys:
-                if row.get(column.name) is None:
-                    raise InvalidQuery(f"the row has no value for the key column {column.name!r}")
-            names = tuple(name for name in row if all(name != column.name for column in keys))
-            if names not in plans:
-                columns = [writable(info, name) for name in names]
-                plans[names] = _update_text(executor, table, columns, keys), [*columns, *keys]
-            text, columns_of_text = plans[names]
-            values = [encode(table, column, row[column.name]) for column in columns_of_text]
-            yield text, columns_of_text, values
+    def way_of(names: Names) -> _Way:
+        kept_as = ("update many", table, names, keys)
+        known: _Way | None = executor.plans.get(kept_as)
+        return known or executor.keep(kept_as, _updating(executor, info, names, keys))
 
-    return _write_all(executor, table, encoded(), _size(batch_size), advance)
+    return _write_all(_Job(executor, info, way_of, advance), rows, columns, batch_size)
 
 
-def _update_text(executor: Executor, table: str, columns: list[Column], keys: list[Column]) -> str:
-    if not columns:
+# How
+
+
+def _inserting(
+    executor: Executor, info: TableInfo, names: Names, on_conflict: str, key: str | tuple[str, ...] | None
+) -> _Way:
+    single = writing(executor, info.name, dict.fromkeys(names), on_conflict=on_conflict, key=key, many=True)
+    given = tuple(info.column(name) for name in names)
+    conflict = conflict_sql(executor, info, names, on_conflict, key)
+    keys = (key,) if isinstance(key, str) else key or info.primary_key
+    by_key = on_conflict in ("update", "replace")
+    load = Load(info, "insert", given, keys if by_key else (), conflict, single.native)
+    writer = executor.engine.bulk.writer(executor.run, load)
+    # A single statement moves the sequence by itself.
+    identity = [place for place, column in enumerate(given) if column.identity and writer is not None]
+    return _Way(load, writer, (), tuple(identity))
+
+
+def _updating(executor: Executor, info: TableInfo, names: Names, keys: tuple[str, ...]) -> _Way:
+    for name in keys:
+        if name not in names:
+            raise _without_key(name)
+    changed = [writable(info, name) for name in names if name not in keys]
+    if not changed:
         raise InvalidQuery("the row has nothing to update besides its key")
-    sets = ", ".join(f"{quote_identifier(column.name)} = ?" for column in columns)
-    match = " AND ".join(f"{qualified(table, column.name)} = ?" for column in keys)
-    return executor.native(f"UPDATE {quote_identifier(table)} SET {sets} WHERE {match}")
+    sets = ", ".join(f"{quote_identifier(column.name)} = ?" for column in changed)
+    match = " AND ".join(f"{qualified(info.name, name)} = ?" for name in keys)
+    single = executor.native(f"UPDATE {quote_identifier(info.name)} SET {sets} WHERE {match}")
+    given = (*changed, *(info.column(name) for name in keys))
+    load = Load(info, "update", given, keys, "", single)
+    required = tuple(range(len(changed), len(given)))
+    return _Way(load, executor.engine.bulk.writer(executor.run, load), required, ())
 
 
-def _size(batch_size: int | None) -> int:
-    return BATCH if batch_size is None else count_argument("batch_size", batch_size, least=1)
+def _without_key(name: str) -> InvalidQuery:
+    return InvalidQuery(f"the row has no value for the key column {name!r}")
 
 
-def _iterate(rows: Iterable[Row]) -> Iterator[Row]:
-    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-        raise InvalidQuery(f"rows must be a list of dicts, not {type(rows).__name__}")
-    if hasattr(rows, "keys"):
-        raise InvalidQuery("rows must be a list of dicts, not one dict", hint="insert() takes a single row")
-    return iter(rows)
+# Reading and encoding
 
 
-def _write_all(executor: Executor, table: str, encoded: Encoded, size: int, advance: Advance | None) -> int:
-    written = number = 0
-    batch: _Batch | None = None
-    with Transaction(executor):
-        while True:
-            try:
-                native, columns, values = next(encoded)
-            except StopIteration:
-                break
-            except Error as exc:
-                raise _at_row(exc, number + 1) from exc
-            number += 1
-            if batch is not None and (batch.native != native or len(batch.rows) >= size):
-                written += _flush(executor, table, batch, advance)
-                batch = None
-            if batch is None:
-                batch = _Batch(native, columns, number)
-            batch.rows.append(values)
-        if batch is not None:
-            written += _flush(executor, table, batch, advance)
-    return written
+def _encoded(job: _Job, chunks: Iterator[Chunk]) -> Iterator[tuple[_Way | None, Batch]]:
+    """Rows as the driver takes them; an error says which row of all it is.
 
-
-def _flush(executor: Executor, table: str, batch: _Batch, advance: Advance | None) -> int:
-    try:
-        with Transaction(executor):
-            written = executor.send_many(batch.native, batch.rows)
-    except (ConnectionLost, TransactionError):
-        raise
-    except Error as exc:
-        _replay(executor, table, batch)
-        raise exc
-    if advance:
-        advance(len(batch.rows))
-    return written
-
-
-def _replay(executor: Executor, table: str, batch: _Batch) -> None:
-    """Find the row that failed by writing one at a time; the caller's transaction is rolled back anyway."""
-    for number, values in enumerate(batch.rows, batch.first):
+    Other columns than before come after a ``None``: asking the catalogue about them has to wait until what
+    is being written is done, for a COPY keeps the connection to itself.
+    """
+    names: Names | None = None
+    while True:
         try:
-            executor.send(batch.native, values)
-        except ValueRefused as exc:
-            raise _at_row(named_refusal(exc, table, batch.columns, values), number) from exc
+            chunk = next(chunks, None)
+            if chunk is None:
+                return
+            if chunk.names != names:
+                yield None, ()
+                names, way = chunk.names, job.way_of(chunk.names)
+        except Error as exc:
+            raise _at_row(exc, job.read + 1) from exc
+        yield way, _encode(job, way, chunk)
+        job.read += len(chunk)
+
+
+def _encode(job: _Job, way: _Way, chunk: Chunk) -> Batch:
+    columns = way.load.columns
+    places = [chunk.names.index(column.name) for column in columns]
+    given = [chunk.columns[place] for place in places] if chunk.columns else []
+    try:
+        encoded = [encode_column(col.codec, values) for col, values in zip(columns, given, strict=True)]
+        for place in way.required:
+            if None in encoded[place]:
+                raise ValueRefused("a key is missing")
+    except ValueRefused:
+        _find_fault(job, way, given)
+        raise
+    for place in way.identity:
+        _note_greatest(job, columns[place].name, encoded[place])
+    same = all(new is old for new, old in zip(encoded, given, strict=True))
+    if same and chunk.rows is not None and places == list(range(len(chunk.names))):
+        return chunk.rows
+    return list(zip(*encoded, strict=True))
+
+
+def _find_fault(job: _Job, way: _Way, given: list[Sequence[Any]]) -> None:
+    columns = way.load.columns
+    for number, values in enumerate(zip(*given, strict=True), job.read + 1):
+        try:
+            for place in way.required:
+                if values[place] is None:
+                    raise _without_key(columns[place].name)
+            row = [encode(job.info.name, column, v) for column, v in zip(columns, values, strict=True)]
+            for place in way.required:
+                if row[place] is None:
+                    raise _without_key(columns[place].name)
         except Error as exc:
             raise _at_row(exc, number) from exc
+
+
+def _note_greatest(job: _Job, name: str, values: Sequence[Any]) -> None:
+    greatest = max((value for value in values if value is not None), default=0)
+    job.greatest[name] = max(greatest, job.greatest.get(name, 0))
+
+
+# Writing
+
+
+def _write_all(job: _Job, rows: Any, columns: Sequence[str] | None, batch_size: int | None) -> int:
+    size = CHUNK if batch_size is None else count_argument("batch_size", batch_size, least=1)
+    default = tuple(column.name for column in job.info.columns if not column.generated)
+    source = source_of(rows, default, columns, size)
+    with Transaction(job.executor):
+        groups = groupby(_encoded(job, source.chunks), key=itemgetter(0))
+        for way, group in groups:
+            if way is not None:
+                _write_group(job, way, source, (batch for _, batch in group))
+        for name, value in job.greatest.items() if job.is_fast else ():
+            job.executor.engine.bulk.greatest_given(job.executor.run, job.info, name, value)
+    return job.written
+
+
+def _write_group(job: _Job, way: _Way, source: Source, batches: Iterator[Batch]) -> None:
+    while (first := next(batches, None)) is not None:
+        start = job.read + 1
+        if way.writer is None or len(first) < way.writer.least:
+            _write(job, way, None, iter((first,)), start)
+            continue
+        segment = chain((first,), islice(batches, SEGMENT - 1))
+        # What yields the rows may use the connection, which is busy during a COPY.
+        _write(job, way, way.writer, segment if source.is_inert else iter(list(segment)), start)
+
+
+def _write(job: _Job, way: _Way, writer: Writer | None, batches: Iterator[Batch], start: int) -> None:
+    executor, single, kept = job.executor, way.load.single, list[Batch]()
+
+    def keeping() -> Iterator[Batch]:
+        for batch in batches:
+            kept.append(batch)
+            yield batch
+
+    try:
+        with Transaction(executor):
+            if writer is None:
+                written = sum(executor.send_many(single, batch) for batch in keeping())
+            else:
+                written = executor.drive(lambda raw: writer.write(raw, keeping()))
+                job.is_fast = True
+    except (ConnectionLost, TransactionError, DatabaseBusy):
+        raise
+    except Error as exc:
+        if exc.row_number is not None:
+            raise
+        if (number := executor.engine.bulk.row_at_fault(exc.__cause__, job.info.name)) is not None:
+            raise _at_row(exc, start + number - 1) from exc
+        written = _replay(executor, single, chain(kept, batches), start)
+    job.written += written
+    if job.advance:
+        job.advance(sum(map(len, kept)))
+
+
+def _replay(executor: Executor, single: str, batches: Iterator[Batch], start: int) -> int:
+    """Write one row at a time, to find the one that fails."""
+    written = 0
+    for number, values in enumerate(chain.from_iterable(batches), start):
+        try:
+            written += executor.send(single, values).rowcount
+        except Error as exc:
+            raise _at_row(exc, number) from exc
+    return written
 
 
 def _at_row(error: Error, number: int) -> Error:

@@ -170,7 +170,7 @@ def _plan_writing(
         if names
         else "DEFAULT VALUES"
     )
-    sql += _conflict_sql(executor, info, names, on_conflict, key)
+    sql += conflict_sql(executor, info, names, on_conflict, key)
     key_known = all(name in names for name in info.primary_key)
     by_rowid = info.rowid_key is not None and on_conflict == "error"
     returned = [] if many or key_known or by_rowid else [quote_identifier(name) for name in info.primary_key]
@@ -221,7 +221,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _conflict_sql(
+def conflict_sql(
     executor: Executor,
     info: TableInfo,
     names: tuple[str, ...],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from holdfast.engines.ddl import Target as DdlTarget
 from holdfast.engines.names import check_identifier, quote_identifier
@@ -211,6 +211,61 @@ class Dump(Protocol):
     def imitate(self, raw: Any, manifest: Mapping[str, Any]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is done with many rows that have the same columns.
+
+    ``single`` is the driver's statement for one row, with its values in the order of ``columns``.
+    ``keys`` are the columns that find a row that is there already, empty for a plain INSERT;
+    ``conflict`` is the ON CONFLICT clause of an INSERT.
+    """
+
+    info: TableInfo
+    verb: Literal["insert", "update"]
+    columns: tuple[Column, ...]
+    keys: tuple[str, ...]
+    conflict: str
+    single: str
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The columns besides the keys."""
+        return tuple(column.name for column in self.columns if column.name not in self.keys)
+
+
+Batch = Sequence[Sequence[Any]]
+
+
+class Writer(Protocol):
+    """The fastest way there is to do a :class:`Load`; rows are encoded, ``raw`` is in a transaction.
+
+    The effect is that of ``single`` for one row after the other, as is the count of rows.
+    """
+
+    @property
+    def least(self) -> int:
+        """Fewer rows than this are sent as single statements."""
+        ...
+
+    def write(self, raw: Any, batches: Iterable[Batch]) -> int: ...
+
+
+class Bulk(Protocol):
+    """Writing many rows at the driver's speed."""
+
+    def writer(self, run: Run, load: Load) -> Writer | None:
+        """``None`` where nothing is better than single statements."""
+        ...
+
+    def row_at_fault(self, exc: BaseException | None, table: str) -> int | None:
+        """The row of a ``write``, counted from 1, that the database names in its error."""
+        ...
+
+    def greatest_given(self, run: Run, info: TableInfo, column: str, value: int) -> None:
+        """Rows with values up to this were written into a generated key by hand."""
+        ...
+
+
 Translate = Callable[[BaseException], Error]
 
 
@@ -228,6 +283,7 @@ class Engine:
     alter: Alter
     upkeep: Upkeep
     dump: Dump
+    bulk: Bulk
     translate: Translate
     insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."

@@ -1,0 +1,214 @@
+"""Rows in whatever form they are given, as chunks of columns: dicts, tuples, objects, frames, Arrow."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import attrgetter, itemgetter
+from typing import Any
+
+from holdfast.core import frames
+from holdfast.errors import InvalidQuery
+
+Names = tuple[str, ...]
+Tuples = list[tuple[Any, ...]]
+_FIRST, _LEAST = 200, 20
+_BYTES = 2 << 20
+_SAMPLE = 8
+_FORMS = "dicts, tuples, dataclasses, Pydantic models, a DataFrame or an Arrow table"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows that have the same columns: their values as rows, or as columns, or both."""
+
+    names: Names
+    columns: Sequence[Sequence[Any]]
+    rows: Tuples | None
+
+    def __len__(self) -> int:
+        return len(self.rows) if self.rows is not None else len(self.columns[0])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from. ``is_inert``: reading on runs no code that might use the database."""
+
+    chunks: Iterator[Chunk]
+    is_inert: bool
+
+
+def source_of(rows: Any, default: Names, columns: Sequence[str] | None, size: int) -> Source:
+    """The chunks of ``rows``, each of at most ``size`` of them.
+
+    ``columns`` says what the values of a row without names are, and picks those of a row with names;
+    ``default`` are the columns that rows without names otherwise have.
+
+    Raises:
+        InvalidQuery: if these are no rows; of a row, when the rows before it have been taken.
+    """
+    picked = _picked(columns)
+    framed = frames.columns_of(rows, size)
+    if framed is not None:
+        return Source(_framed(framed, picked), frames.is_inert(rows))
+    if isinstance(rows, (str, bytes, bytearray)) or not isinstance(rows, Iterable):
+        raise InvalidQuery(f"rows must be a list of dicts, not {type(rows).__name__}", hint=f"or {_FORMS}")
+    if hasattr(rows, "keys"):
+        raise InvalidQuery("rows must be a list of dicts, not one dict", hint="insert() takes a single row")
+    inert = type(rows) in (list, tuple) and {dict, list, tuple}.issuperset(map(type, rows))
+    return Source(_read(iter(rows), picked, default, size), inert)
+
+
+def _picked(columns: Sequence[str] | None) -> Names | None:
+    if columns is None:
+        return None
+    names = tuple(columns)
+    if isinstance(columns, str) or not names or any(not isinstance(name, str) for name in names):
+        raise InvalidQuery("columns must be a list of column names", hint="columns=['a', 'b']")
+    if len(set(names)) < len(names):
+        raise InvalidQuery("columns names a column twice")
+    return names
+
+
+def _framed(framed: Iterator[tuple[Names, list[list[Any]]]], picked: Names | None) -> Iterator[Chunk]:
+    for names, columns in framed:
+        wanted = names if picked is None else picked
+        if missing := [name for name in wanted if name not in names]:
+            raise InvalidQuery(f"the frame has no column {missing[0]!r}", hint=f"columns: {', '.join(names)}")
+        yield Chunk(wanted, [columns[names.index(name)] for name in wanted], None)
+
+
+def _read(rows: Iterator[Any], picked: Names | None, default: Names, size: int) -> Iterator[Chunk]:
+    """Chunks of a size that keeps memory flat whatever a row weighs."""
+    wanted = min(size, _FIRST)
+    while True:
+        batch: list[Any] = []
+        failure = None
+        try:
+            # Where the source fails, the rows before it are in the list.
+            batch.extend(islice(rows, wanted))
+        except Exception as exc:
+            failure = exc
+        yield from _alike(batch, picked, default)
+        if failure is not None:
+            raise failure
+        if len(batch) < wanted:
+            return
+        wanted = min(size, max(_LEAST, _BYTES // _weight(batch)), wanted * 4)
+
+
+def _weight(batch: list[Any]) -> int:
+    """About how many bytes a row has."""
+    sample = batch[:: max(1, len(batch) // _SAMPLE)]
+    return sum(_bytes(row) for row in sample) // len(sample) + 1
+
+
+def _bytes(row: Any) -> int:
+    values = row.values() if isinstance(row, Mapping) else row if isinstance(row, (tuple, list)) else ()
+    return 100 + sum(sys.getsizeof(value) for value in values)
+
+
+def _alike(batch: list[Any], picked: Names | None, default: Names) -> Iterator[Chunk]:
+    """Chunks of rows with the same columns, most often one."""
+    if not batch:
+        return
+    kinds = set(map(type, batch))
+    first = batch[0]
+    if kinds == {dict}:
+        names = tuple(first) if picked is None else picked
+        if picked is not None or set(map(len, batch)) == {len(names)}:
+            try:
+                yield _of_dicts(batch, names)
+                return
+            except KeyError:
+                pass
+    elif kinds <= {tuple, list} and set(map(len, batch)) == {len(picked or default)} and (picked or default):
+        yield Chunk(picked or default, list(zip(*batch, strict=True)), batch if list not in kinds else None)
+        return
+    yield from _one_by_one(batch, picked, default)
+
+
+def _of_dicts(batch: list[dict[str, Any]], names: Names) -> Chunk:
+    _check_names(names)
+    if not names:
+        return Chunk((), (), [()] * len(batch))
+    get = itemgetter(*names)
+    if len(names) == 1:
+        return Chunk(names, [list(map(get, batch))], None)
+    rows = list(map(get, batch))
+    return Chunk(names, list(zip(*rows, strict=True)), rows)
+
+
+def _check_names(names: Iterable[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidQuery(f"a row's keys must be column names, not {type(name).__name__}")
+
+
+def _one_by_one(batch: list[Any], picked: Names | None, default: Names) -> Iterator[Chunk]:
+    names: Names | None = None
+    held: Tuples = []
+    for row in batch:
+        failure = None
+        try:
+            found, values = _row(row, picked, default)
+            if found != names and names is not None and len(found) == len(names) and set(found) == set(names):
+                values = tuple(values[found.index(name)] for name in names)
+                found = names
+        except InvalidQuery as exc:
+            failure, found, values = exc, (), ()
+        if held and (failure is not None or found != names):
+            yield Chunk(names or (), list(zip(*held, strict=True)), held)
+            held = []
+        if failure is not None:
+            raise failure
+        names = found
+        held.append(values)
+    yield Chunk(names or (), list(zip(*held, strict=True)), held)
+
+
+def _row(row: Any, picked: Names | None, default: Names) -> tuple[Names, tuple[Any, ...]]:
+    """The names and the values of one row."""
+    if isinstance(row, (tuple, list)) and not hasattr(row, "_fields"):
+        wanted = picked or default
+        if len(row) != len(wanted):
+            raise InvalidQuery(
+                f"the row has {len(row)} values for {len(wanted)} columns", hint=f"give ({', '.join(wanted)})"
+            )
+        return wanted, tuple(row)
+    found = _named(row)
+    if picked is not None:
+        if missing := [name for name in picked if name not in found]:
+            raise InvalidQuery(f"the row has no value for the column {missing[0]!r}")
+        return picked, tuple(found[name] for name in picked)
+    return tuple(found), tuple(found.values())
+
+
+def _named(row: Any) -> Mapping[str, Any]:
+    if isinstance(row, Mapping):
+        _check_names(row)
+        return row
+    reader = _reader(type(row))
+    if reader is None:
+        raise InvalidQuery(f"a row must be a dict, not {type(row).__name__}", hint=f"rows may be {_FORMS}")
+    return reader(row)
+
+
+def _reader(cls: type) -> Callable[[Any], Mapping[str, Any]] | None:
+    """How an object's columns are read, by its class."""
+    # A library that nobody has loaded has made no object.
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and issubclass(cls, pydantic.BaseModel):
+        return lambda model: model.model_dump()
+    if dataclasses.is_dataclass(cls):
+        names = tuple(field.name for field in dataclasses.fields(cls))
+    elif issubclass(cls, tuple):
+        names = tuple(getattr(cls, "_fields", ()))
+    else:
+        return None
+    if len(names) < 2:
+        return lambda row: {name: getattr(row, name) for name in names}
+    get = attrgetter(*names)
+    return lambda row: dict(zip(names, get(row), strict=True))
