@@ -242,6 +242,44 @@ class Table:
         """The indexes: name, table, columns, unique, primary_key, constraint, partial, sql."""
         return indexes.list_indexes(self._executor, self.name)
 
+    def enable_search(self, columns: str | Sequence[str], language: str = "english") -> None:
+        """Make the table searchable by the words of these text columns, and keep it so whoever writes.
+
+        The database itself does that, with triggers or an index. The same settings twice are harmless,
+        others replace the first. ``language`` says how words are reduced to their stems; ``"simple"``
+        takes them as they are.
+
+        Raises:
+            InvalidQuery: if a column holds no text, or the language is not known.
+            NotSupported: on SQLite, if the table has no INTEGER PRIMARY KEY.
+        """
+        from holdfast.search import fulltext
+
+        fulltext.enable(self._executor, self.name, columns, language)
+
+    def search(
+        self, text: str, limit: int | None = 20, where: Where = None, params: Params = None
+    ) -> list[dict[str, Any]]:
+        """The rows that hold every word of ``text``, the best first, each with ``score`` and ``snippet``.
+
+        ``"several words"`` in double quotes stand in a row, ``micro*`` begins a word, ``-word`` excludes.
+        Any other text is taken for its words, and text without words finds nothing. ``snippet`` is the part
+        of the row's text with the most matches, marked ``**so**``. If the table has a column of that name,
+        ours is ``search_score`` or ``search_snippet``.
+
+        Raises:
+            SchemaError: if the search is not enabled; the hint is the call that does it.
+        """
+        from holdfast.search import fulltext
+
+        return fulltext.search(self._executor, self.name, text, limit, where, params)
+
+    def disable_search(self) -> None:
+        """Take the search off the table; its rows stay as they are. Without one, nothing happens."""
+        from holdfast.search import fulltext
+
+        fulltext.disable(self._executor, self.name)
+
     def get_columns(self) -> list[dict[str, Any]]:
         """Name, declared type, nullable, default and primary_key of each column, in order."""
         return schema.get_columns(self._executor, self.name)
@@ -665,6 +703,27 @@ class Database:
     def list_indexes(self, table: str | None = None) -> list[dict[str, Any]]:
         """The indexes of a table, or of all tables."""
         return indexes.list_indexes(self._executor, table)
+
+    # Search
+
+    def enable_search(self, table: str, columns: str | Sequence[str], language: str = "english") -> None:
+        """Make a table searchable by the words of its text columns. See :meth:`Table.enable_search`."""
+        self.table(table).enable_search(columns, language)
+
+    def search(
+        self,
+        table: str,
+        text: str,
+        limit: int | None = 20,
+        where: Where = None,
+        params: Params = None,
+    ) -> list[dict[str, Any]]:
+        """The rows that hold every word of ``text``, the best first. See :meth:`Table.search`."""
+        return self.table(table).search(text, limit, where, params)
+
+    def disable_search(self, table: str) -> None:
+        """Take the search off a table. See :meth:`Table.disable_search`."""
+        self.table(table).disable_search()
 
     # In and out
 

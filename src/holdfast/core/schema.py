@@ -150,6 +150,7 @@ def drop_table(executor: Executor, name: str, *, if_exists: bool = False) -> Non
             hint="drop those tables first",
         )
     with altering(executor) as run:
+        executor.engine.fulltext.drop(run, name)
         executor.engine.alter.drop_table(run, name)
 
 
@@ -182,6 +183,11 @@ def drop_column(executor: Executor, table: str, column: str) -> None:
     info.column(column)
     if len(info.columns) == 1:
         raise SchemaError(f"{column!r} is the only column of {table!r}", hint="drop the table")
+    searched = executor.engine.fulltext.find(executor.run, table)
+    if searched is not None and column in searched.columns:
+        raise SchemaError(
+            f"{column!r} is part of the search of {table!r}", hint=f"db.disable_search({table!r}) first"
+        )
     with altering(executor) as run:
         executor.engine.alter.drop_column(run, table, column)
 

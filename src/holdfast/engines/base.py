@@ -266,6 +266,56 @@ class Bulk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One thing that a search asks for: a word, or several in a row."""
+
+    words: tuple[str, ...]
+    is_prefix: bool = False
+    "The last word is only the beginning of one."
+    is_excluded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchIndex:
+    """What a table is searched by: columns in the table's order, and what the engine needs to know again."""
+
+    table: str
+    columns: tuple[str, ...]
+    language: str
+    name: str
+    "The engine's own name of it."
+    detail: str
+    "SQLite: the column of the row's number. PostgreSQL: the indexed expression."
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """The parts of a SELECT over the rows that match, each with the values of its marks."""
+
+    score: tuple[str, list[Any]]
+    source: tuple[str, list[Any]]
+    condition: tuple[str, list[Any]]
+
+
+Marked = tuple[str, list[tuple[int, int]]]
+"""A text, and where the words that matched begin and end in it."""
+
+
+class FullText(Protocol):
+    """Full-text search of a table, kept true by the database itself whoever writes."""
+
+    def find(self, run: Run, table: str) -> SearchIndex | None: ...
+    def create(self, run: Run, info: TableInfo, columns: Sequence[str], language: str) -> None: ...
+    def drop(self, run: Run, table: str) -> None: ...
+    def matching(self, index: SearchIndex, terms: Sequence[Term]) -> Matching: ...
+    def marked(
+        self, run: Run, index: SearchIndex, terms: Sequence[Term], rows: Sequence[Mapping[str, Any]]
+    ) -> list[list[Marked]]:
+        """For each row the text of each of the searched columns; some of ``terms`` is not excluded."""
+        ...
+
+
 Translate = Callable[[BaseException], Error]
 
 
@@ -283,6 +333,7 @@ class Engine:
     alter: Alter
     upkeep: Upkeep
     dump: Dump
+    fulltext: FullText
     bulk: Bulk
     translate: Translate
     insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.postgres import alter, bulk, catalog, connect, dump, upkeep
+from holdfast.engines.postgres import alter, bulk, catalog, connect, dump, fulltext, upkeep
 from holdfast.engines.postgres.errors import translate
 from holdfast.types import Storage, TypeMap
 
@@ -52,6 +52,7 @@ ENGINE = Engine(
     alter=alter,
     upkeep=upkeep,
     dump=dump,
+    fulltext=fulltext,
     bulk=bulk,
     translate=translate,
     insert_returning=_insert_returning,

@@ -53,9 +53,10 @@ def _rowid_key(run: Run, table: str, rows: list[Any], without_rowid: int) -> str
 
 
 def tables(run: Run) -> list[str]:
+    """The tables, but for those that a search keeps for itself."""
     sql = (
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') "
-        f"AND {_OWN} ORDER BY name"
+        f"AND {_OWN} AND NOT (type = 'virtual' AND substr(name, 1, 10) = 'hf_search_') ORDER BY name"
     )
     return [name for (name,) in run(sql).fetchall()]
 

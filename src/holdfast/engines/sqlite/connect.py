@@ -8,6 +8,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -101,6 +102,9 @@ def _open(location: str, read_only: bool, synchronous: str, page_size: int | Non
             raw.execute("SELECT count(*) FROM sqlite_master").fetchall()
         else:
             _use_wal(raw)
+        # Where the schema cannot be read now, is_stale sees to it.
+        with contextlib.suppress(sqlite3.OperationalError):
+            refresh(raw)
     except BaseException:
         raw.close()
         raise
@@ -134,11 +138,31 @@ def is_alive(raw: Any) -> bool:
 
 
 def is_stale(exc: BaseException) -> bool:
-    return False
+    return str(exc).startswith('unsafe use of virtual table "hf_search_')
 
 
 def refresh(raw: Any) -> None:
-    """SQLite prepares statements again by itself when the schema has changed."""
+    """Let a search's triggers write to its FTS5 table, which older SQLites allow a trusted schema only.
+
+    Statements need nothing: SQLite prepares them again by itself when the schema has changed.
+    """
+    searched = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'hf_search_*' LIMIT 1"
+    if raw.execute(searched).fetchall() and not _trusts_fts5():
+        raw.execute("PRAGMA trusted_schema = ON")
+
+
+@cache
+def _trusts_fts5() -> bool:
+    """Whether this SQLite lets triggers of an untrusted schema write to FTS5 tables."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as raw:
+        raw.execute("PRAGMA trusted_schema = OFF")
+        try:
+            raw.execute("CREATE VIRTUAL TABLE probe USING fts5(words)")
+            raw.execute("CREATE VIEW probed AS SELECT words FROM probe")
+            raw.execute("SELECT words FROM probed").fetchall()
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def stream(raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool) -> Iterator[list[Any]]:

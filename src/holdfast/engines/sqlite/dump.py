@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.engines.base import Run
 from holdfast.engines.names import unquote_identifier
+from holdfast.engines.sqlite import fulltext
 from holdfast.engines.sqlite.tabletext import folded
 from holdfast.engines.sqltext import SQLITE, first_word, tokens
 from holdfast.errors import BackupError, ForeignKeyViolation, SchemaError, TableNotFound, did_you_mean
@@ -57,7 +58,7 @@ def _quote(name: str) -> str:
 
 
 def _carried(raw: sqlite3.Connection) -> list[Carried]:
-    """The tables in the order of their creation, without those that virtual tables keep for themselves.
+    """The tables in the order of their creation, without those that virtual tables and searches keep.
 
     Raises:
         BackupError: if there is one whose content cannot be read and written again.
@@ -68,7 +69,9 @@ def _carried(raw: sqlite3.Connection) -> list[Carried]:
         "AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.rowid"
     ).fetchall()
     return [
-        _virtual(name, sql) if kind == "virtual" else Carried(name, sql, "", None) for name, sql, kind in rows
+        _virtual(name, sql) if kind == "virtual" else Carried(name, sql, "", None)
+        for name, sql, kind in rows
+        if not (kind == "virtual" and name.startswith(fulltext.PREFIX))
     ]
 
 
@@ -162,6 +165,8 @@ def write(
         if not table.is_index:
             _write_rows(raw, table, say)
             _write_counter(raw, table.name, say)
+            for sql in fulltext.making(raw.execute, table.name):
+                say(_ended(sql))
     for kind, name, owner, sql in objects:
         if kind == "view" and only is None:
             say(_mark("view", name) + _ended(sql))
@@ -289,7 +294,10 @@ def load(
     before = _violations(raw)
     if manifest is not None:
         before |= Counter({(child, parent): count for child, parent, count in manifest["violations"]})
-        _drop(raw, [only] if only else [*manifest["tables"], *manifest["indexes"]], "table")
+        named = [only] if only else [*manifest["tables"], *manifest["indexes"]]
+        for name in named:
+            fulltext.drop(raw.execute, name)
+        _drop(raw, named, "table")
         _drop(raw, [] if only else manifest["views"], "view")
     section = None
     for statement in statements:

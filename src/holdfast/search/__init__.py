@@ -1,0 +1,1 @@
+"""Finding rows by the words in them."""
