@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -355,6 +357,143 @@ def test_closing_inside_a_block(t: Database, url: str) -> None:
     with pytest.raises(ClosedError), second.transaction():
         pass
     assert values(t) == []
+
+
+# Every verb inside [18]
+
+SENT_AT_ONCE = {
+    "verify_backup",
+    "vacuum",
+    "optimize",
+    "backup_database",
+    "backup_table",
+    "restore_database",
+    "restore_table",
+}
+"""What cannot be undone, or reads and replaces the whole database: refused inside a transaction."""
+
+CALLS: dict[str, Callable[[Database, Path], Any]] = {
+    "table": lambda db, tmp: db.table("t").count(),
+    "insert": lambda db, tmp: db.insert("t", {"v": "i"}),
+    "insert_many": lambda db, tmp: db.insert_many("t", [{"v": "m"}]),
+    "upsert": lambda db, tmp: db.upsert("t", {"id": 1, "v": "u"}),
+    "upsert_many": lambda db, tmp: db.upsert_many("t", [{"id": 1, "v": "um"}]),
+    "update_many": lambda db, tmp: db.update_many("t", [{"id": 1, "v": "n"}]),
+    "select": lambda db, tmp: db.select("t"),
+    "get": lambda db, tmp: db.get("t", 1),
+    "find_one": lambda db, tmp: db.find_one("t"),
+    "count": lambda db, tmp: db.count("t"),
+    "exists": lambda db, tmp: db.exists("t"),
+    "update": lambda db, tmp: db.update("t", {"v": "x"}, {"id": 1}),
+    "delete": lambda db, tmp: db.delete("t", {"id": 1}),
+    "stream": lambda db, tmp: list(db.stream("t")),
+    "paginate": lambda db, tmp: db.paginate("t"),
+    "execute": lambda db, tmp: db.execute("INSERT INTO t (v) VALUES (?)", ["e"]),
+    "executemany": lambda db, tmp: db.executemany("INSERT INTO t (v) VALUES (?)", [["f"], ["g"]]),
+    "query": lambda db, tmp: db.query("SELECT * FROM t"),
+    "transaction": lambda db, tmp: _nested(db),
+    "atomic": lambda db, tmp: _nested(db),
+    "create_table": lambda db, tmp: db.create_table("new", {"id": "INTEGER PRIMARY KEY"}),
+    "drop_table": lambda db, tmp: db.drop_table("spare"),
+    "rename_table": lambda db, tmp: db.rename_table("spare", "renamed"),
+    "table_exists": lambda db, tmp: db.table_exists("t"),
+    "list_tables": lambda db, tmp: db.list_tables(),
+    "list_views": lambda db, tmp: db.list_views(),
+    "get_columns": lambda db, tmp: db.get_columns("t"),
+    "add_column": lambda db, tmp: db.add_column("spare", "more", int),
+    "drop_column": lambda db, tmp: db.drop_column("spare", "b"),
+    "rename_column": lambda db, tmp: db.rename_column("spare", "b", "bb"),
+    "alter_column": lambda db, tmp: db.alter_column("spare", "b", nullable=False, default="5"),
+    "add_foreign_key": lambda db, tmp: db.add_foreign_key("spare", "b", "t"),
+    "create_index": lambda db, tmp: db.create_index("spare", "b"),
+    "drop_index": lambda db, tmp: db.drop_index("idx_spare_a"),
+    "list_indexes": lambda db, tmp: db.list_indexes("t"),
+    "to_dataframe": lambda db, tmp: db.to_dataframe("t"),
+    "from_dataframe": lambda db, tmp: db.from_dataframe(pd.DataFrame({"v": ["df"]}), "t", if_exists="append"),
+    "export_to_csv": lambda db, tmp: db.export_to_csv("t", tmp / "t.csv"),
+    "export_query_to_csv": lambda db, tmp: db.export_query_to_csv("SELECT * FROM t", tmp / "q.csv"),
+    "import_from_csv": lambda db, tmp: db.import_from_csv("t", _csv(tmp)),
+    "store_blob": lambda db, tmp: db.store_blob("blobs", {"name": "b", "data": b"\0\1"}),
+    "get_blob": lambda db, tmp: db.get_blob("kept", "data"),
+    "analyze": lambda db, tmp: db.analyze(),
+    "get_stats": lambda db, tmp: db.get_stats(),
+    "summary": lambda db, tmp: str(db.summary),
+    "delete_duplicates": lambda db, tmp: db.delete_duplicates("spare", ["b"]),
+    "verify_backup": lambda db, tmp: db.verify_backup(tmp / "whole.sql"),
+    "vacuum": lambda db, tmp: db.vacuum(),
+    "optimize": lambda db, tmp: db.optimize(),
+    "backup_database": lambda db, tmp: db.backup_database(tmp / "b.sql"),
+    "backup_table": lambda db, tmp: db.backup_table("t", tmp / "bt.sql"),
+    "restore_database": lambda db, tmp: db.restore_database(tmp / "whole.sql"),
+    "restore_table": lambda db, tmp: db.restore_table("t", tmp / "whole.sql"),
+}
+ABOUT_TRANSACTIONS = {"begin_transaction", "commit", "rollback", "run_transaction"}
+NO_VERBS = {"close", "is_open", "url", "engine"}
+
+
+def _nested(db: Database) -> None:
+    with db.transaction():
+        db.insert("t", {"v": "nested"})
+
+
+def _csv(tmp: Path) -> Path:
+    path = tmp / "in.csv"
+    path.write_text("v\ncsv\n")
+    return path
+
+
+def public_names() -> set[str]:
+    return {name for name in vars(Database) if not name.startswith("_")}
+
+
+def test_no_public_verb_is_forgotten_here() -> None:
+    assert public_names() == set(CALLS) | ABOUT_TRANSACTIONS | NO_VERBS
+
+
+@pytest.fixture
+def full(t: Database) -> Database:
+    """A table of each kind that the calls above want."""
+    t.insert("t", {"v": "first"})
+    t.create_table("spare", {"id": "INTEGER PRIMARY KEY", "a": int, "b": int})
+    t.create_index("spare", "a")
+    t.insert("spare", {"a": 1, "b": 1})
+    t.create_table("kept", {"id": "INTEGER PRIMARY KEY", "data": "BLOB"})
+    t.insert("kept", {"data": b"bytes"})
+    return t
+
+
+def _state(db: Database) -> Any:
+    tables = db.list_tables()
+    return (
+        {name: (db.get_columns(name), db.select(name)) for name in tables},
+        [(index["table"], index["name"]) for index in db.list_indexes()],
+    )
+
+
+def test_every_verb_works_inside_and_is_undone_with_the_rest(full: Database, tmp_path: Path) -> None:
+    before = _state(full)
+    for verb in sorted(set(CALLS) - SENT_AT_ONCE):
+        with pytest.raises(Stop), full.transaction():
+            full.insert("t", {"v": "before the verb"})
+            CALLS[verb](full, tmp_path)
+            full.insert("t", {"v": "after the verb"})
+            stop()
+        assert _state(full) == before, verb
+
+
+def test_what_cannot_be_undone_is_refused_inside_and_commits_nothing(full: Database, tmp_path: Path) -> None:
+    full.backup_database(tmp_path / "whole.sql")
+    before = _state(full)
+    for verb in sorted(SENT_AT_ONCE):
+        with pytest.raises(Stop), full.transaction():
+            full.insert("t", {"v": "inside"})
+            with pytest.raises(TransactionError) as caught:
+                CALLS[verb](full, tmp_path)
+            assert caught.value.hint, verb
+            full.insert("t", {"v": "goes on"})
+            stop()
+        assert _state(full) == before, verb
+    assert not (tmp_path / "b.sql").exists()
 
 
 # DDL

@@ -124,6 +124,14 @@ def _from_text(executor: Executor, info: TableInfo, where: str, params: Params) 
 
 @lru_cache(maxsize=4096)
 def _names_to_check(text: str, lexicon: Lexicon) -> tuple[str, ...]:
+    depth = 0
+    for token in tokens(text, lexicon):
+        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "op" else 0
+        if depth < 0:
+            break
+    if depth:
+        # It would close the parentheses that keep it one condition among others.
+        raise InvalidQuery("the parentheses of the filter do not match")
     if any(token.kind == "word" and token.text.upper() == "SELECT" for token in tokens(text, lexicon)):
         return ()
     return tuple(quoted_names(text, lexicon))
