@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
 Columns = Sequence[str] | str | None
+Rows = Iterable[Any]
+"""Dicts, tuples, dataclasses, Pydantic models; or a DataFrame, or Arrow data."""
 
 
 class Table:
@@ -62,19 +64,23 @@ class Table:
 
     def insert_many(
         self,
-        rows: Iterable[Row],
+        rows: Rows,
         *,
         on_conflict: str = "error",
         key: str | Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> int:
         """Write all rows or none, and return how many were written.
 
-        ``rows`` may be a generator, and rows may differ in their columns; a column that a row lacks takes
-        its default. ``on_conflict`` says what happens to a row whose ``key`` (by default the primary key)
-        is there already: ``"error"``, ``"ignore"`` it, ``"update"`` the columns given, or ``"replace"`` all
-        columns.
+        ``rows`` may be a list or a generator of dicts, tuples, dataclasses or Pydantic models, a pandas or
+        polars DataFrame, an Arrow table or a RecordBatchReader. Values without names are those of
+        ``columns``, by default all columns of the table; of rows with names ``columns`` picks. Rows may
+        differ in their columns; a column that a row lacks takes its default.
+
+        ``on_conflict`` says what happens to a row whose ``key`` (by default the primary key) is there
+        already: ``"error"``, ``"ignore"`` it, ``"update"`` the columns given, or ``"replace"`` all columns.
 
         Raises:
             Error: with ``row_number``, counted from 1, of the row at fault.
@@ -87,6 +93,7 @@ class Table:
                 rows,
                 on_conflict=on_conflict,
                 key=key,
+                columns=columns,
                 batch_size=batch_size,
                 advance=advance,
             )
@@ -104,31 +111,43 @@ class Table:
 
     def upsert_many(
         self,
-        rows: Iterable[Row],
+        rows: Rows,
         key: str | Sequence[str] | None = None,
         *,
+        columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> int:
         """Insert or update all rows by ``key``, all or none: ``insert_many(on_conflict="update")``."""
-        return self.insert_many(rows, on_conflict="update", key=key, batch_size=batch_size, progress=progress)
+        return self.insert_many(
+            rows, on_conflict="update", key=key, columns=columns, batch_size=batch_size, progress=progress
+        )
 
     def update_many(
         self,
-        rows: Iterable[Row],
+        rows: Rows,
         key: str | Sequence[str] = "id",
         *,
+        columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> int:
         """Change the rows found by ``key``, all or none, and return how many there were.
+
+        ``rows`` and ``columns`` are as for :meth:`insert_many`.
 
         Raises:
             InvalidQuery: if a row lacks the key; ``row_number`` says which.
         """
         with track(f"update {self.name}", total=_length(rows), show=progress) as advance:
             return bulk.update_many(
-                self._executor, self.name, rows, key, batch_size=batch_size, advance=advance
+                self._executor,
+                self.name,
+                rows,
+                key,
+                columns=columns,
+                batch_size=batch_size,
+                advance=advance,
             )
 
     def select(
@@ -418,16 +437,17 @@ class Database:
     def insert_many(
         self,
         table: str,
-        rows: Iterable[Row],
+        rows: Rows,
         *,
         on_conflict: str = "error",
         key: str | Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> int:
         """Write all rows or none. See :meth:`Table.insert_many`."""
         return self.table(table).insert_many(
-            rows, on_conflict=on_conflict, key=key, batch_size=batch_size, progress=progress
+            rows, on_conflict=on_conflict, key=key, columns=columns, batch_size=batch_size, progress=progress
         )
 
     def upsert(self, table: str, row: Row, key: str | Sequence[str] | None = None) -> Any:
@@ -437,26 +457,32 @@ class Database:
     def upsert_many(
         self,
         table: str,
-        rows: Iterable[Row],
+        rows: Rows,
         key: str | Sequence[str] | None = None,
         *,
+        columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> int:
         """Insert or update all rows by key. See :meth:`Table.upsert_many`."""
-        return self.table(table).upsert_many(rows, key, batch_size=batch_size, progress=progress)
+        return self.table(table).upsert_many(
+            rows, key, columns=columns, batch_size=batch_size, progress=progress
+        )
 
     def update_many(
         self,
         table: str,
-        rows: Iterable[Row],
+        rows: Rows,
         key: str | Sequence[str] = "id",
         *,
+        columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> int:
         """Change the rows found by key. See :meth:`Table.update_many`."""
-        return self.table(table).update_many(rows, key, batch_size=batch_size, progress=progress)
+        return self.table(table).update_many(
+            rows, key, columns=columns, batch_size=batch_size, progress=progress
+        )
 
     def select(
         self,
