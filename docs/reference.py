@@ -18,6 +18,7 @@ PAGE = Path(__file__).with_name("reference.md")
 GIVEN = (
     ("holdfast.core.query", "Result", "db.execute"),
     ("holdfast.core.paging", "Page", "db.paginate"),
+    ("holdfast.io.arrays", "ArrayInfo", "db.verify_array"),
     ("holdfast.inspection", "Inspector", "holdfast.inspect"),
     ("holdfast.inspection.report", "Summary", "db.summary"),
     ("holdfast.backup.verify", "Report", "db.verify_backup"),

@@ -24,9 +24,11 @@ from holdfast.settings import Target
 if TYPE_CHECKING:
     import pandas as pd
     import sqlalchemy
+    from numpy.typing import NDArray
 
     from holdfast.backup.verify import Report
     from holdfast.inspection.report import Summary
+    from holdfast.io.arrays import ArrayInfo
 
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
@@ -339,6 +341,94 @@ class Table:
         schema.add_foreign_key(
             self._executor, self.name, columns, references, keys, on_delete=on_delete, on_update=on_update
         )
+
+    def save_array(
+        self,
+        array: NDArray[Any],
+        key: Any = None,
+        column: str = "data",
+        metadata: Any = None,
+        *,
+        compress: bool | str = "auto",
+    ) -> Any:
+        """Write one NumPy array under ``key``, in the place of one that is there; return the key.
+
+        A missing table is made: ``id`` (TEXT or INTEGER, as the key is), ``dtype``, ``shape``, ``metadata``
+        and the array in ``column``. Without a key the database numbers it. ``compress="auto"`` tries
+        parts of the array with zstd, if that is installed, and compresses what gets smaller by a fifth.
+
+        Raises:
+            ValueRefused: for what would not come back as it is, such as arrays of Python objects.
+            MissingDependency: for ``compress=True`` without the extra ``compress``.
+        """
+        from holdfast.io import arrays
+
+        return arrays.save(self._executor, self.name, array, key, column, metadata, compress=compress)
+
+    def save_arrays(
+        self,
+        arrays: Mapping[Any, NDArray[Any]] | Iterable[Any],
+        column: str = "data",
+        metadata: Mapping[Any, Any] | None = None,
+        *,
+        compress: bool | str = "auto",
+    ) -> list[Any]:
+        """Write arrays by key, all or none; return the keys.
+
+        ``arrays`` is a dict, or anything that gives arrays or pairs of a key and an array, such as a
+        generator; ``metadata`` is by key too.
+        """
+        from holdfast.io.arrays import save_many
+
+        return save_many(self._executor, self.name, arrays, column, metadata, compress=compress)
+
+    def load_array(
+        self,
+        key: Any,
+        column: str = "data",
+        *,
+        rows: slice | None = None,
+        max_bytes: int | None = None,
+    ) -> NDArray[Any]:
+        """The array under ``key``, exactly as it was saved, and read-only.
+
+        ``rows=slice(start, stop)`` reads and proves that part along the first axis, and not the rest of an
+        array in C order. Nothing larger than ``max_bytes`` (by default 4 GiB) is allocated.
+
+        Raises:
+            NotFoundError: if there is no such row, or no array in it.
+            DatabaseError: if the array is damaged: all that is read is compared with its checksums.
+        """
+        from holdfast.io import arrays
+
+        return arrays.load(self._executor, self.name, key, column, rows=rows, max_bytes=max_bytes)
+
+    def load_arrays(
+        self,
+        keys: Iterable[Any] | None = None,
+        where: Where = None,
+        params: Params = None,
+        column: str = "data",
+        *,
+        max_bytes: int | None = None,
+    ) -> dict[Any, NDArray[Any]]:
+        """The arrays under ``keys``, or of the rows that satisfy ``where``, as a dict; all of one moment.
+
+        ``max_bytes`` is for all of them together.
+        """
+        from holdfast.io import arrays
+
+        return arrays.load_many(self._executor, self.name, keys, where, params, column, max_bytes=max_bytes)
+
+    def verify_array(self, key: Any, column: str = "data") -> ArrayInfo:
+        """Compare all of a stored array with its checksums, with flat memory, and say what it is.
+
+        Raises:
+            DatabaseError: if it is damaged.
+        """
+        from holdfast.io import arrays
+
+        return arrays.verify(self._executor, self.name, key, column)
 
 
 def _place(path: PathLike | TextIO) -> Path | TextIO:
@@ -852,6 +942,62 @@ class Database:
 
         blob: bytes = blobs.get(self._executor, table, column, where, params)
         return blob
+
+    # Arrays
+
+    def save_array(
+        self,
+        table: str,
+        array: NDArray[Any],
+        key: Any = None,
+        column: str = "data",
+        metadata: Any = None,
+        *,
+        compress: bool | str = "auto",
+    ) -> Any:
+        """Write one NumPy array under a key. See :meth:`Table.save_array`."""
+        return self.table(table).save_array(array, key, column, metadata, compress=compress)
+
+    def save_arrays(
+        self,
+        table: str,
+        arrays: Mapping[Any, NDArray[Any]] | Iterable[Any],
+        column: str = "data",
+        metadata: Mapping[Any, Any] | None = None,
+        *,
+        compress: bool | str = "auto",
+    ) -> list[Any]:
+        """Write arrays by key, all or none. See :meth:`Table.save_arrays`."""
+        return self.table(table).save_arrays(arrays, column, metadata, compress=compress)
+
+    def load_array(
+        self,
+        table: str,
+        key: Any,
+        column: str = "data",
+        *,
+        rows: slice | None = None,
+        max_bytes: int | None = None,
+    ) -> NDArray[Any]:
+        """The array under a key, or a part of it. See :meth:`Table.load_array`."""
+        return self.table(table).load_array(key, column, rows=rows, max_bytes=max_bytes)
+
+    def load_arrays(
+        self,
+        table: str,
+        keys: Iterable[Any] | None = None,
+        where: Where = None,
+        params: Params = None,
+        column: str = "data",
+        *,
+        max_bytes: int | None = None,
+    ) -> dict[Any, NDArray[Any]]:
+        """The arrays under some keys, or of some rows. See :meth:`Table.load_arrays`."""
+        return self.table(table).load_arrays(keys, where, params, column, max_bytes=max_bytes)
+
+    def verify_array(self, table: str, key: Any, column: str = "data") -> ArrayInfo:
+        """Compare all of a stored array with its checksums. See :meth:`Table.verify_array`."""
+        return self.table(table).verify_array(key, column)
 
     # Upkeep
 

@@ -26,6 +26,7 @@ def test_the_table_object_has_the_verbs_of_the_contract() -> None:
         *("select", "get", "find_one", "count", "exists", "stream", "paginate"),
         *("create_index", "list_indexes", "get_columns", "add_column", "drop_column"),
         *("rename_column", "alter_column", "add_foreign_key"),
+        *("save_array", "save_arrays", "load_array", "load_arrays", "verify_array"),
         *("enable_search", "search", "disable_search"),
     }
 

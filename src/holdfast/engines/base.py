@@ -316,6 +316,37 @@ class FullText(Protocol):
         ...
 
 
+def _nothing(start: int, stop: int) -> bytes:
+    return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A binary value that is read in parts: its length, ``None`` for NULL, and how.
+
+    ``piece`` is the most that one ``read(start, stop)`` should ask for, where that matters.
+    """
+
+    length: int | None
+    read: Callable[[int, int], bytes | memoryview] = _nothing
+    piece: int | None = None
+
+
+class Changed(Exception):
+    """A value was replaced while it was read in parts."""
+
+
+class Blobs(Protocol):
+    """Large binary values."""
+
+    def opened(
+        self, raw: Any, info: TableInfo, column: str, condition: str, values: Sequence[Any]
+    ) -> AbstractContextManager[Blob | None]: ...
+    def keep_as_it_is(self, run: Run, table: str, column: str) -> None:
+        """Store what goes into a new column as it is: it is compressed already, or not worth it."""
+        ...
+
+
 Translate = Callable[[BaseException], Error]
 
 
@@ -335,6 +366,7 @@ class Engine:
     dump: Dump
     fulltext: FullText
     bulk: Bulk
+    blobs: Blobs
     translate: Translate
     insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."

@@ -1,15 +1,15 @@
-"""NumPy arrays as bytes: a 64-byte frame, the npy header, the payload in blocks, and the blocks' checksums.
+"""NumPy arrays as bytes: a 64-byte frame, the blocks' checksums, the npy header, the payload in blocks.
 
 ::
 
     mark  version  crc  length | size  header  block  zeros | mark     64 bytes
+    crc and stored length of each block
     npy header
     payload, block after block, each as it is or as a zstd frame of its own
-    crc and stored length of each block
 
-The first ``crc`` covers the frame, the header and the table at the end; each block has its own, so that a
-part of a large array can be read and proved without the rest. Without compression, what follows the frame
-is an npy file. Version 1 had no table and one checksum over all; it is still read.
+The first ``crc`` covers the frame, the table and the header; each block has its own, so that a part of a
+large array can be read and proved without the rest. Without compression, what follows the table is an npy
+file. Version 1 had no table and one checksum over all; it is still read.
 
 The mark stands at both ends of the frame, so that damage to one of them is noticed too. Bytes that carry a
 mark are refused on the way in: an array and a blob are never taken for one another.
@@ -97,12 +97,12 @@ def frame(array: NDArray[Any], compress: bool | str = False) -> bytes:
     length = len(header) + sum(map(len, blocks)) + len(table)
     fields = (length, len(payload), len(header), BLOCK, bytes(16), MARK)
     unproved = _FRAME.pack(MARK, _VERSION, 0, *fields)
-    start = _FRAME.pack(MARK, _VERSION, _checksum(unproved, header, table), *fields)
-    return b"".join((start, header, *stored, table))
+    start = _FRAME.pack(MARK, _VERSION, _checksum(unproved, table + header), *fields)
+    return b"".join((start, table, header, *stored))
 
 
-def _checksum(start: bytes, header: Any, table: Any) -> int:
-    return zlib.crc32(table, zlib.crc32(header, zlib.crc32(start[16:56])))
+def _checksum(start: Any, rest: Any) -> int:
+    return zlib.crc32(rest, zlib.crc32(start[16:56]))
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
@@ -253,17 +253,18 @@ class Stored:
 
     def _open(self, head: memoryview, crc: int, size: int, header: int, block: int) -> None:
         count = -(-size // block) if block else 0
-        begin, table = _FRAME.size + header, self.length - count * _ENTRY.size
-        if not 0 < block <= _MOST_BLOCK or header > _MOST_HEADER or begin > table:
+        table = _FRAME.size + count * _ENTRY.size
+        begin = table + header
+        if not 0 < block <= _MOST_BLOCK or header > _MOST_HEADER or begin > self.length:
             raise _damaged("its frame is broken")
         if begin > len(head):
             head = memoryview(self._read(0, begin))
-        self._table = memoryview(self._read(table, self.length))
-        if _checksum(bytes(head[: _FRAME.size]), head[_FRAME.size : begin], self._table) != crc:
+        if _checksum(head, head[_FRAME.size : begin]) != crc:
             raise _damaged("its checksum does not match")
-        _, self.dtype, self.shape, self.is_fortran = _described(head[_FRAME.size : begin])
+        _, self.dtype, self.shape, self.is_fortran = _described(head[table:begin])
+        self._table = head[_FRAME.size : table]
         self.size, self._begin, self.block = size, begin, block
-        if begin + sum(self._lengths) != table:
+        if begin + sum(self._lengths) != self.length:
             raise _damaged("its blocks do not fill it")
 
     @cached_property

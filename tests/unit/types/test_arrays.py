@@ -75,10 +75,10 @@ def test_through_sqlite_without_a_copy_of_the_payload() -> None:
     assert np.shares_memory(found, np.frombuffer(stored, np.uint8))
 
 
-def test_what_follows_the_frame_is_an_npy_file() -> None:
+def test_what_follows_the_table_is_an_npy_file() -> None:
     array = np.arange(6).reshape(2, 3)
     stored = CODECS[0].encode(array)
-    assert np.array_equal(np.load(io.BytesIO(stored[64:])), array)
+    assert np.array_equal(np.load(io.BytesIO(stored[64 + 8 :])), array)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def head(size: int, block: int, shape: str, entries: list[tuple[int, int]], body
     table = b"".join(struct.pack("<II", *entry) for entry in entries)
     length = len(header) + len(body) + len(table)
     tail = struct.pack("<QQII16s", length, size, len(header), block, bytes(16))
-    crc = zlib.crc32(table, zlib.crc32(header, zlib.crc32(tail)))
-    return struct.pack("<8sII", MARK, 2, crc) + tail + MARK + header + body + table
+    crc = zlib.crc32(table + header, zlib.crc32(tail))
+    return struct.pack("<8sII", MARK, 2, crc) + tail + MARK + table + header + body
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_part_is_read_and_proved_without_the_rest() -> None:
         assert sum(read) < 3 * BLOCK
         np.testing.assert_array_equal(found.part(5, len(array) - 5), array[5:-5])
         np.testing.assert_array_equal(found.array(), array)
-        stored[64 + 128 + 100] ^= 4
+        stored[64 + 12 * 8 + 128 + 100] ^= 4
         np.testing.assert_array_equal(found.part(len(array) - 5, len(array)), array[-5:])
         for damaged in (partial(found.part, 0, 1), found.array, found.verify):
             with pytest.raises(DatabaseError, match="damaged"):

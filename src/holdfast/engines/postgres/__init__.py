@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.postgres import alter, bulk, catalog, connect, dump, fulltext, upkeep
+from holdfast.engines.postgres import alter, blobs, bulk, catalog, connect, dump, fulltext, upkeep
 from holdfast.engines.postgres.errors import translate
 from holdfast.types import Storage, TypeMap
 
@@ -54,6 +54,7 @@ ENGINE = Engine(
     dump=dump,
     fulltext=fulltext,
     bulk=bulk,
+    blobs=blobs,
     translate=translate,
     insert_returning=_insert_returning,
 )

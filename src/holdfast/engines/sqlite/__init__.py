@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
-from holdfast.engines.sqlite import alter, bulk, catalog, connect, dump, fulltext, upkeep
+from holdfast.engines.sqlite import alter, blobs, bulk, catalog, connect, dump, fulltext, upkeep
 from holdfast.engines.sqlite.errors import translate
 from holdfast.types import Storage, TypeMap
 
@@ -39,6 +39,7 @@ ENGINE = Engine(
     dump=dump,
     fulltext=fulltext,
     bulk=bulk,
+    blobs=blobs,
     translate=translate,
     insert_returning=_insert_returning,
 )
