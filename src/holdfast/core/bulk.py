@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from holdfast.core.executor import Executor
-from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, writable, writing
+from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, named_refusal, writable, writing
 from holdfast.core.sources import Chunk, Names, Source, source_of
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode, qualified
@@ -257,22 +257,31 @@ def _write(job: _Job, way: _Way, writer: Writer | None, batches: Iterator[Batch]
         if exc.row_number is not None:
             raise
         if (number := executor.engine.bulk.row_at_fault(exc.__cause__, job.info.name)) is not None:
-            raise _at_row(exc, start + number - 1) from exc
-        written = _replay(executor, single, chain(kept, batches), start)
+            values = next(islice(chain.from_iterable(kept), number - 1, None), ())
+            raise _at_row(_named(exc, way.load, values), start + number - 1) from exc
+        written = _replay(executor, way.load, chain(kept, batches), start)
     job.written += written
     if job.advance:
         job.advance(sum(map(len, kept)))
 
 
-def _replay(executor: Executor, single: str, batches: Iterator[Batch], start: int) -> int:
+def _replay(executor: Executor, load: Load, batches: Iterator[Batch], start: int) -> int:
     """Write one row at a time, to find the one that fails."""
     written = 0
     for number, values in enumerate(chain.from_iterable(batches), start):
         try:
-            written += executor.send(single, values).rowcount
+            written += executor.send(load.single, values).rowcount
         except Error as exc:
-            raise _at_row(exc, number) from exc
+            raise _at_row(_named(exc, load, values), number) from exc
     return written
+
+
+def _named(error: Error, load: Load, values: Sequence[Any]) -> Error:
+    return (
+        named_refusal(error, load.info.name, load.columns, values)
+        if isinstance(error, ValueRefused)
+        else error
+    )
 
 
 def _at_row(error: Error, number: int) -> Error:
