@@ -500,7 +500,7 @@ def test_a_parameter_has_the_form_its_column_stores() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [NAN, "a\0", "\ud800", [1], (1, 2), {1}, 1j, object(), HOUR.replace(tzinfo=UTC), Decimal("0.1") / 3, {1: 2}],
+    [NAN, "a\0", "\ud800", [1], (1, 2), {1}, 1j, object(), HOUR.replace(tzinfo=UTC), Decimal(1) / 3, {1: 2}],
 )
 def test_parameters_sqlite_cannot_hold_are_refused(value: Any) -> None:
     with pytest.raises(ValueRefused) as refusal:
