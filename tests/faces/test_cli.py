@@ -275,3 +275,18 @@ def _processor_seconds(*arguments: str) -> float:
     assert run(*arguments).returncode == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_search_finds_rows_and_can_be_enabled_from_the_shell(url: str) -> None:
+    with holdfast.connect(url) as db:
+        db.create_table("notes", {"id": "INTEGER PRIMARY KEY", "body": "TEXT"})
+        db.insert_many("notes", [{"body": "about gpt-4"}, {"body": "about New York"}])
+    assert "db.enable_search('notes', ['body'])" in refusal(1, "search", url, "notes", "york")
+    shown = output("search", url, "notes", "york", "--enable", "body")
+    assert "about New **York**" in shown
+    assert "gpt" not in shown
+    (row,) = json.loads(output("search", url, "notes", "gpt-4 -york", "--json"))
+    assert (row["id"], row["body"], row["snippet"]) == (1, "about gpt-4", "about **gpt**-**4**")
+    assert json.loads(output("search", url, "notes", "about", "--limit", "1", "--json"))[0]["id"] in (1, 2)
+    assert json.loads(output("search", url, "notes", "nothing", "--json")) == []
+    refusal(1, "search", url, "nots", "york")

@@ -1,0 +1,48 @@
+"""The command that finds rows by the words in them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import opening
+from holdfast.cli.output import AsJson, show, write_json
+
+
+def search(
+    url: opening.URL,
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="The table.", show_default=False)],
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT",
+            help='Words; "words in a row" in double quotes, begin*, and -excluded after the first.',
+            show_default=False,
+        ),
+    ],
+    limit: Annotated[int, typer.Option(help="The most rows to print.")] = 20,
+    enable: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Make this text column searchable first; may be repeated."),
+    ] = None,
+    language: Annotated[str, typer.Option(help="With --enable: whose word stems, or simple.")] = "english",
+    as_json: AsJson = False,
+) -> None:
+    """Print the rows that hold every word of TEXT, the best first."""
+    with opening.to_change(url) if enable else opening.to_read(url) as db:
+        if enable:
+            db.enable_search(table, enable, language)
+        found = db.search(table, text, limit)
+        if as_json:
+            write_json(found)
+            return
+        key = [column["name"] for column in db.get_columns(table) if column["primary_key"]]
+    rows = [[*(row[name] for name in key), *list(row.values())[-2:]] for row in found]
+    show(
+        [*key, "score", "snippet"],
+        [[*values, f"{score:.3g}", snippet] for *values, score, snippet in rows],
+    )
+
+
+COMMANDS = (search,)
