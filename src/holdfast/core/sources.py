@@ -6,14 +6,13 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 
 from holdfast.core import frames
 from holdfast.errors import InvalidQuery
 
 Names = tuple[str, ...]
-Tuples = list[tuple[Any, ...]]
 _FIRST, _LEAST = 200, 20
 _BYTES = 2 << 20
 _SAMPLE = 8
@@ -22,14 +21,11 @@ _FORMS = "dicts, tuples, dataclasses, Pydantic models, a DataFrame or an Arrow t
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows that have the same columns: their values as rows, or as columns, or both."""
+    """Some rows that have the same columns, by column."""
 
     names: Names
     columns: Sequence[Sequence[Any]]
-    rows: Tuples | None
-
-    def __len__(self) -> int:
-        return len(self.rows) if self.rows is not None else len(self.columns[0])
+    count: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ def _framed(framed: Iterator[tuple[Names, list[list[Any]]]], picked: Names | Non
         wanted = names if picked is None else picked
         if missing := [name for name in wanted if name not in names]:
             raise InvalidQuery(f"the frame has no column {missing[0]!r}", hint=f"columns: {', '.join(names)}")
-        yield Chunk(wanted, [columns[names.index(name)] for name in wanted], None)
+        yield Chunk(wanted, [columns[names.index(name)] for name in wanted], len(columns[0]))
 
 
 def _read(rows: Iterator[Any], picked: Names | None, default: Names, size: int) -> Iterator[Chunk]:
@@ -125,20 +121,14 @@ def _alike(batch: list[Any], picked: Names | None, default: Names) -> Iterator[C
             except KeyError:
                 pass
     elif kinds <= {tuple, list} and set(map(len, batch)) == {len(picked or default)} and (picked or default):
-        yield Chunk(picked or default, list(zip(*batch, strict=True)), batch if list not in kinds else None)
+        yield Chunk(picked or default, list(zip(*batch, strict=True)), len(batch))
         return
     yield from _one_by_one(batch, picked, default)
 
 
 def _of_dicts(batch: list[dict[str, Any]], names: Names) -> Chunk:
     _check_names(names)
-    if not names:
-        return Chunk((), (), [()] * len(batch))
-    get = itemgetter(*names)
-    if len(names) == 1:
-        return Chunk(names, [list(map(get, batch))], None)
-    rows = list(map(get, batch))
-    return Chunk(names, list(zip(*rows, strict=True)), rows)
+    return Chunk(names, [[row[name] for row in batch] for name in names], len(batch))
 
 
 def _check_names(names: Iterable[Any]) -> None:
@@ -149,7 +139,7 @@ def _check_names(names: Iterable[Any]) -> None:
 
 def _one_by_one(batch: list[Any], picked: Names | None, default: Names) -> Iterator[Chunk]:
     names: Names | None = None
-    held: Tuples = []
+    held: list[tuple[Any, ...]] = []
     for row in batch:
         failure = None
         try:
@@ -160,13 +150,13 @@ def _one_by_one(batch: list[Any], picked: Names | None, default: Names) -> Itera
         except InvalidQuery as exc:
             failure, found, values = exc, (), ()
         if held and (failure is not None or found != names):
-            yield Chunk(names or (), list(zip(*held, strict=True)), held)
+            yield Chunk(names or (), list(zip(*held, strict=True)), len(held))
             held = []
         if failure is not None:
             raise failure
         names = found
         held.append(values)
-    yield Chunk(names or (), list(zip(*held, strict=True)), held)
+    yield Chunk(names or (), list(zip(*held, strict=True)), len(held))
 
 
 def _row(row: Any, picked: Names | None, default: Names) -> tuple[Names, tuple[Any, ...]]:

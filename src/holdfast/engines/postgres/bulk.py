@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 from psycopg import Error, RawCursor
@@ -36,28 +35,32 @@ _TYPES = {
 _EXACT = frozenset(
     {"integer", "text", "uuid", "date", "time", "timestamp", "timestamptz", "boolean", "decimal", "bytes"}
 )
+Rows = list[Sequence[Any]]
 _EXACT_TEXTS = ("TEXT", "CHARACTER VARYING")
-
-Rewrite = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """COPY into one table: its text, the types of its values, and how rows with jsonb are changed first."""
+    """COPY into one table: its text, the types of its values, and which of them are jsonb."""
 
     sql: str
     types: tuple[str, ...]
-    rewrite: Rewrite | None
+    jsonb: tuple[int, ...]
 
-    def send(self, cursor: Any, rows: Iterable[Sequence[Any]]) -> int:
-        if self.rewrite is not None:
-            rows = map(self.rewrite, rows)
+    def send(self, cursor: Any, batches: Iterable[Batch]) -> int:
         with cursor.copy(self.sql) as copy:
             copy.set_types(self.types)
             write_row = copy.write_row
-            for row in rows:
-                write_row(row)
+            for batch in batches:
+                for row in (self._versioned(batch) if self.jsonb else batch).rows():
+                    write_row(row)
         return int(cursor.rowcount)
+
+    def _versioned(self, batch: Batch) -> Batch:
+        columns = list(batch.columns)
+        for place in self.jsonb:
+            columns[place] = [text if text is None else "\x01" + text for text in columns[place]]
+        return Batch(columns, batch.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +71,22 @@ class Straight:
     least: int = LEAST
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
-        return self.copy.send(RawCursor(raw), chain.from_iterable(batches))
+        return self.copy.send(RawCursor(raw), batches)
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
     """Rows that go into a temporary table first, and from there to where they belong in one statement.
 
-    A key that comes again must find what its first row left behind: with ``key`` such rows wait for the
-    next round.
+    A key that comes again must find what its first row left behind: where there are ``keys``, such rows
+    wait for the next round.
     """
 
     copy: _Copy
     create: str
     apply: str
     single: str
-    key: Callable[[Sequence[Any]], Any] | None
+    keys: tuple[int, ...]
     least: int = LEAST
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
@@ -101,40 +104,38 @@ class Staged:
             written += cursor.rowcount
         return written
 
-    def _first_round(self, cursor: Any, batches: Iterable[Batch]) -> tuple[int, list[Sequence[Any]]]:
+    def _first_round(self, cursor: Any, batches: Iterable[Batch]) -> tuple[int, Rows]:
         """The rows go out as they come in; only where a key came twice they are taken apart."""
-        key = self.key
-        kept: list[Sequence[Any]] = []
+        kept: list[Batch] = []
         seen: set[Any] = set()
 
-        def rows() -> Iterator[Sequence[Any]]:
+        def watched() -> Iterator[Batch]:
             for batch in batches:
-                if key is not None:
-                    kept.extend(batch)
-                    seen.update(map(key, batch))
-                yield from batch
+                if self.keys:
+                    kept.append(batch)
+                    seen.update(zip(*(batch.columns[place] for place in self.keys), strict=True))
+                yield batch
 
-        sent = self.copy.send(cursor, rows())
-        if key is None or len(seen) == sent:
+        sent = self.copy.send(cursor, watched())
+        if not self.keys or len(seen) == sent:
             cursor.execute(self.apply)
             return cursor.rowcount, []
-        first, again = self._apart(kept)
+        first, again = self._apart(chain.from_iterable(batch.rows() for batch in kept))
         return self._round(cursor, first), again
 
-    def _round(self, cursor: Any, rows: list[Sequence[Any]]) -> int:
+    def _round(self, cursor: Any, rows: Rows) -> int:
         cursor.execute(f"TRUNCATE pg_temp.{GIVEN}")
-        self.copy.send(cursor, rows)
+        self.copy.send(cursor, [Batch(list(zip(*rows, strict=True)), len(rows))])
         cursor.execute(self.apply)
         return int(cursor.rowcount)
 
-    def _apart(self, rows: list[Sequence[Any]]) -> tuple[list[Sequence[Any]], list[Sequence[Any]]]:
+    def _apart(self, rows: Iterable[Sequence[Any]]) -> tuple[Rows, Rows]:
         """The first row of each key, and the others."""
-        assert self.key is not None
         seen: set[Any] = set()
-        first: list[Sequence[Any]] = []
-        again: list[Sequence[Any]] = []
+        first: Rows = []
+        again: Rows = []
         for row in rows:
-            key = self.key(row)
+            key = tuple([row[place] for place in self.keys])
             (again if key in seen else first).append(row)
             seen.add(key)
         return first, again
@@ -154,7 +155,7 @@ def writer(run: Run, load: Load) -> Straight | Staged | None:
     copy = _Copy(
         f"COPY {table if plain else f'pg_temp.{GIVEN}'} ({names}) FROM STDIN (FORMAT BINARY)",
         tuple(text for text in types if text),
-        _rewrite(load.columns),
+        tuple(place for place, column in enumerate(load.columns) if column.type == "JSONB"),
     )
     if plain:
         return Straight(copy)
@@ -164,7 +165,7 @@ def writer(run: Run, load: Load) -> Straight | Staged | None:
         f"CREATE TEMPORARY TABLE {GIVEN} ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA",
         _apply(load, table, names),
         load.single,
-        itemgetter(*map(names_of.index, load.keys)) if load.keys else None,
+        tuple(map(names_of.index, load.keys)),
     )
 
 
@@ -183,21 +184,6 @@ def _type(column: Column) -> str | None:
     if kind.name == "float":
         return "float4" if kind.bits == 32 else "float8"
     return _TYPES.get(kind.name)
-
-
-def _rewrite(columns: Sequence[Column]) -> Rewrite | None:
-    places = [place for place, column in enumerate(columns) if column.type == "JSONB"]
-    if not places:
-        return None
-
-    def rewrite(row: Sequence[Any]) -> list[Any]:
-        values = list(row)
-        for place in places:
-            if values[place] is not None:
-                values[place] = "\x01" + values[place]
-        return values
-
-    return rewrite
 
 
 def _may_copy(run: Run, load: Load, *, staged: bool) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 from holdfast.engines.base import Batch, Load, Run, TableInfo
@@ -19,33 +18,44 @@ _EXACT = frozenset({"integer", "text", "uuid", "date", "time", "timestamp", "tim
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """Statements of many rows each; ``key`` finds what rows are sorted by, and must differ by."""
+    """Statements of many rows each. ``keys``: the columns by which rows are sorted, and must differ."""
 
     many: str
     single: str
     rows: int
-    key: Any = None
+    keys: tuple[int, ...] = ()
     least: int = 2
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
-        if self.key is None:
-            return sum(self._send(raw, rows) for rows in batches)
-        rows = list(chain.from_iterable(batches))
-        keys = set(map(self.key, rows))
-        if len(keys) < len(rows):
-            return int(raw.executemany(self.single, rows).rowcount)
-        if len(set(map(type, keys))) == 1:
-            rows.sort(key=self.key)
-        return self._send(raw, rows)
+        if not self.keys:
+            return sum(self._send(raw, batch) for batch in batches)
+        parts = list(batches)
+        columns = [
+            list(chain.from_iterable(column)) for column in zip(*(b.columns for b in parts), strict=True)
+        ]
+        batch = Batch(columns, len(columns[0]))
+        keys = (
+            columns[self.keys[0]]
+            if len(self.keys) == 1
+            else list(zip(*(columns[i] for i in self.keys), strict=True))
+        )
+        if len(set(keys)) < batch.count:
+            return int(raw.executemany(self.single, batch.rows()).rowcount)
+        order = sorted(range(batch.count), key=keys.__getitem__)
+        return self._send(raw, Batch([[column[i] for i in order] for column in columns], batch.count))
 
-    def _send(self, raw: Any, rows: Batch) -> int:
-        whole = len(rows) - len(rows) % self.rows
-        execute, many, step, flat = raw.execute, self.many, self.rows, chain.from_iterable
-        written = 0
+    def _send(self, raw: Any, batch: Batch) -> int:
+        columns, step, many, execute = batch.columns, self.rows, self.many, raw.execute
+        width, written = len(columns), 0
+        whole = batch.count - batch.count % step
+        flat: list[Any] = [None] * (width * step)
         for start in range(0, whole, step):
-            written += execute(many, list(flat(rows[start : start + step]))).rowcount
-        if whole < len(rows):
-            written += raw.executemany(self.single, rows[whole:]).rowcount
+            for place, column in enumerate(columns):
+                flat[place::width] = column[start : start + step]
+            written += execute(many, flat).rowcount
+        if whole < batch.count:
+            rest = zip(*(column[whole:] for column in columns), strict=True)
+            written += raw.executemany(self.single, rest).rowcount
         return written
 
 
@@ -83,7 +93,7 @@ def _updating(run: Run, load: Load, rows: int) -> Flat | None:
         f"{table}.{quote_identifier(name)} = {given}.column{places[name]}" for name in load.keys
     )
     many = f"UPDATE {table} SET {sets} FROM (VALUES {', '.join([marks] * rows)}) AS {given} WHERE {match}"
-    return Flat(many, load.single, rows, itemgetter(*(places[name] - 1 for name in load.keys)))
+    return Flat(many, load.single, rows, tuple(places[name] - 1 for name in load.keys))
 
 
 def _is_unique(run: Run, info: TableInfo, keys: tuple[str, ...]) -> bool:
