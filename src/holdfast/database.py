@@ -23,6 +23,8 @@ from holdfast.settings import Target
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
+    import pyarrow as pa
     import sqlalchemy
     from numpy.typing import NDArray
 
@@ -923,6 +925,96 @@ class Database:
             progress=progress,
             **options,
         )
+
+    def export(
+        self,
+        table_or_sql: str,
+        path: PathLike,
+        *args: Any,
+        format: str | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> int:
+        """Write a table or a query in the format of the path's extension; return how many rows there were.
+
+        The formats are csv, tsv, jsonl, json, parquet and feather; those of text may also end in ``.gz`` or
+        ``.zst``. For a table the arguments are those of :meth:`Table.select`, for a query its ``params``;
+        CSV and TSV have options besides. The file appears when it is whole, in the place of an older one.
+
+        Raises:
+            NotSupported: if the format has no form for a value; the file that was there stays.
+        """
+        from holdfast.io import formats
+
+        return formats.export(
+            self._executor, table_or_sql, Path(path), *args, format=format, progress=progress, **options
+        )
+
+    def load(
+        self,
+        table: str,
+        path: PathLike,
+        if_exists: str = "append",
+        *,
+        format: str | None = None,
+        extra_columns: str = "error",
+        progress: bool | None = None,
+        **options: Any,
+    ) -> int:
+        """Load a file in the format of its extension, all rows or none; return how many there were.
+
+        A missing table is created from the data; existing types win. ``if_exists`` is ``"append"``,
+        ``"fail"`` or ``"replace"``; ``extra_columns`` is ``"error"``, ``"ignore"`` or ``"add"``. CSV and TSV
+        take the options of :meth:`import_from_csv`.
+
+        Raises:
+            ImportFailed: naming the file and the place of the first bad row; nothing was written.
+        """
+        from holdfast.io import formats
+
+        return formats.load(
+            self._executor,
+            table,
+            Path(path),
+            if_exists,
+            format=format,
+            extra_columns=extra_columns,
+            progress=progress,
+            **options,
+        )
+
+    def to_arrow(self, table_or_sql: str, *args: Any, **kwargs: Any) -> pa.Table:  # type: ignore[name-defined]
+        """A table or a query as an Arrow table; declared types rule, also where there are no rows.
+
+        For a table the arguments are those of :meth:`Table.select`; for a query, its ``params``.
+
+        Raises:
+            NotSupported: if a column holds what its Arrow type cannot.
+        """
+        from holdfast.io import arrow
+
+        return arrow.to_arrow(self._executor, table_or_sql, *args, **kwargs)
+
+    def from_arrow(
+        self, data: Any, table: str, if_exists: str = "fail", *, progress: bool | None = None
+    ) -> int:
+        """Write the rows of Arrow data, all or none; return how many there were.
+
+        ``data`` is a Table, a RecordBatch, a RecordBatchReader, or whatever offers an Arrow stream, such as
+        a polars DataFrame. A missing table is created from its schema.
+
+        Raises:
+            ImportFailed: if a column or a value cannot go into a table as it is; nothing was written.
+        """
+        from holdfast.io import arrowrows
+
+        return arrowrows.from_arrow(self._executor, data, table, if_exists, progress=progress)
+
+    def to_polars(self, table_or_sql: str, *args: Any, **kwargs: Any) -> pl.DataFrame:
+        """A table or a query as a polars DataFrame; arguments as :meth:`to_arrow`."""
+        from holdfast.io import arrow
+
+        return arrow.to_polars(self._executor, table_or_sql, *args, **kwargs)
 
     # Blobs
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import opening
+
+FORMATS = "csv|tsv|jsonl|json|parquet|feather"
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar=FORMATS, help="By default what the extension says; csv for -."),
+]
 
 
 def export(
@@ -19,32 +24,28 @@ def export(
     ],
     path: Annotated[
         Path,
-        typer.Argument(metavar="FILE.csv", help="Replaced if it is there; - is the output of this command."),
+        typer.Argument(metavar="FILE", help="Replaced if it is there; - is the output of this command."),
     ],
+    format: Format = None,
 ) -> None:
-    """Write a table or the rows of a query as CSV."""
-    from holdfast.io import csv
+    """Write a table or the rows of a query in the format of the file's extension."""
+    from holdfast.io import formats
 
     to_pipe = str(path) == "-"
+    form = formats.format_of(path, format or ("csv" if to_pipe else None))
     with opening.to_read(url) as db:
-        is_query = " " in source.strip() and not db.table_exists(source)
         if to_pipe:
-            write = csv.export_query if is_query else csv.export_table
-            write(db._executor, source, sys.stdout, progress=False)
+            stream = sys.stdout if form.is_text else sys.stdout.buffer
+            formats.export(db._executor, source, path, format=form.name, stream=stream, progress=False)
             return
-        rows = (db.export_query_to_csv if is_query else db.export_to_csv)(source, path)
+        rows = db.export(source, path, format=form.name)
     print(f"wrote {rows} rows to {path}")
 
 
 def import_(
     url: opening.URL,
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Created from the data if it is missing.")],
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE.csv", help="Its first line has the names; - is the input of this command."
-        ),
-    ],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="- is the input of this command.")],
     if_exists: Annotated[
         str, typer.Option(metavar="append|fail|replace", help="What to do with a table that is there.")
     ] = "append",
@@ -52,20 +53,28 @@ def import_(
         str, typer.Option(metavar="error|ignore|add", help="What to do with columns the table lacks.")
     ] = "error",
     rejects: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Put bad rows there instead of stopping.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Put bad rows of a CSV file there instead of stopping."),
     ] = None,
+    format: Format = None,
 ) -> None:
-    """Load a CSV file, all rows or none."""
-    from holdfast.io import csv
+    """Load a file in the format of its extension, all rows or none."""
+    from holdfast.io import formats
 
+    from_pipe = str(path) == "-"
+    form = formats.format_of(path, format or ("csv" if from_pipe else None))
+    options: dict[str, Any] = {} if rejects is None else {"rejects": rejects}
     with opening.to_write(url) as db:
-        if str(path) == "-":
-            lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
-            rows = csv.import_table(
-                db._executor, table, lines, if_exists, extra_columns=extra_columns, rejects=rejects
-            )
-        else:
-            rows = db.import_from_csv(table, path, if_exists, extra_columns=extra_columns, rejects=rejects)
+        rows = formats.load(
+            db._executor,
+            table,
+            path,
+            if_exists,
+            format=form.name,
+            stream=sys.stdin.buffer if from_pipe else None,
+            extra_columns=extra_columns,
+            **options,
+        )
     print(f"loaded {rows} rows into {table}")
 
 

@@ -30,6 +30,8 @@ def export_table(
     where: Where = None,
     params: Params = None,
     order_by: OrderBy = None,
+    limit: int | None = None,
+    offset: int | None = None,
     delimiter: str = ",",
     null: str = "",
     spreadsheet_safe: bool = False,
@@ -44,7 +46,7 @@ def export_table(
     """
     check_delimiter(delimiter)
     chosen = rows.selection(executor.describe(table), columns)
-    names, batches = query.stream_tuples(executor, table, columns, where, params, order_by)
+    names, batches = query.stream_tuples(executor, table, columns, where, params, order_by, limit, offset)
     writers = [
         values.writer(
             column.name,

@@ -1,25 +1,48 @@
-"""Writing a file so that its name holds the old content or all of the new, never a part."""
+"""Files that are written whole or not at all, and packed with gzip or zstd where their name says so."""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import os
 import secrets
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
-from holdfast.errors import ConfigurationError, Error
+from holdfast.errors import ConfigurationError, Error, ImportFailed, MissingDependency
+
+PACKED = (".gz", ".zst")
+_FAST_GZIP = 6
 
 
 @contextmanager
 def publishing(target: Path | TextIO, encoding: str = "utf-8") -> Iterator[TextIO]:
     """A text file that takes the name ``target`` when the block ends well; a stream is written as it is.
 
+    A name that ends in ``.gz`` or ``.zst`` is packed so.
+
     Raises:
         ConfigurationError: if nothing can be written there; what was there is as it was.
     """
+    if not isinstance(target, Path):
+        yield target
+        target.flush()
+        return
+    with (
+        publishing_bytes(target) as raw,
+        _packing(raw, target.suffix) as packed,
+        io.TextIOWrapper(packed, encoding=encoding, newline="") as text,
+    ):
+        yield text
+
+
+@contextmanager
+def publishing_bytes(target: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """As :func:`publishing`, for bytes, which are written as they are."""
     if not isinstance(target, Path):
         yield target
         target.flush()
@@ -29,11 +52,12 @@ def publishing(target: Path | TextIO, encoding: str = "utf-8") -> Iterator[TextI
         raise ConfigurationError(f"{target} is a folder", hint="name a file in it")
     beside = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
     try:
-        with beside.open("x", encoding=encoding, newline="") as file:
+        with beside.open("xb") as file:
             if path.exists():
                 beside.chmod(path.stat().st_mode & 0o7777)
-            yield file
-            file.flush()
+            # A duplicate, because libraries close what they are given, and then nothing is left to sync.
+            with os.fdopen(os.dup(file.fileno()), "wb") as given:
+                yield given
             os.fsync(file.fileno())
         beside.replace(path)
         _sync_folder(path.parent)
@@ -42,10 +66,60 @@ def publishing(target: Path | TextIO, encoding: str = "utf-8") -> Iterator[TextI
         raise
     except OSError as exc:
         raise ConfigurationError(
-            f"{target} cannot be written: {exc.strerror}", hint="check the path, its rights and the space"
+            f"{target} cannot be written: {exc.strerror or 'the system refuses it'}",
+            hint="check the path, its rights and the space",
         ) from exc
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked if its name ends in ``.gz`` or ``.zst``.
+
+    Raises:
+        ImportFailed: if it cannot be read, or what was packed is damaged or cut short.
+    """
+    try:
+        with path.open("rb") as file, _unpacking(file, path.suffix) as plain:
+            yield plain
+    except Error:
+        raise
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise _damaged(path) from exc
+    except OSError as exc:
+        if exc.errno is None:
+            raise _damaged(path) from exc
+        raise ImportFailed(f"{path} cannot be read: {exc.strerror}", hint="check the path") from exc
+
+
+def _damaged(path: Path) -> ImportFailed:
+    kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
+    return ImportFailed(f"{path} is damaged, cut short, or not {kind}", hint=f"write it again with {kind}")
+
+
+def _packing(raw: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
+    if suffix.lower() == ".gz":
+        return gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=_FAST_GZIP, mtime=0)
+    if suffix.lower() == ".zst":
+        return cast(AbstractContextManager[Any], _arrow().CompressedOutputStream(raw, "zstd"))
+    return contextlib.nullcontext(raw)
+
+
+def _unpacking(raw: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
+    if suffix.lower() == ".gz":
+        return gzip.GzipFile(fileobj=raw, mode="rb")
+    if suffix.lower() == ".zst":
+        return io.BufferedReader(_arrow().CompressedInputStream(raw, "zstd"))
+    return contextlib.nullcontext(raw)
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError as exc:
+        raise MissingDependency("pyarrow", "frames") from exc
+    return pyarrow
 
 
 def _sync_folder(folder: Path) -> None:

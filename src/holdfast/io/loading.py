@@ -99,19 +99,36 @@ def rejecting(source: Source, path: Path | None) -> Iterator[Reject | None]:
 
 def prepare(executor: Executor, table: str, file: File, if_exists: str, extra_columns: str) -> None:
     """Make the table ready for the file's columns: created, widened or emptied as asked."""
+    place = f"{file.source.name}, line 1"
+    prepare_columns(executor, table, file.names, file.types, if_exists, extra_columns, place)
+
+
+def prepare_columns(
+    executor: Executor,
+    table: str,
+    names: Sequence[str],
+    types: Callable[[Sequence[str]], dict[str, str]],
+    if_exists: str,
+    extra_columns: str,
+    place: str,
+) -> None:
+    """Make the table ready for columns whose ``types`` are asked for only where they are new.
+
+    ``place`` says where the names stand, for the message.
+    """
     if not schema.table_exists(executor, table):
-        schema.create_table(executor, table, file.types(file.names))
+        schema.create_table(executor, table, types(names))
         return
     refuse_existing(table, if_exists)
     info = executor.describe(table)
-    extra = [name for name in file.names if name not in info.names]
+    extra = [name for name in names if name not in info.names]
     if extra and extra_columns == "error":
         raise ColumnNotFound(
-            f"{file.source.name}, line 1: table {table!r} has no column {extra[0]!r}",
+            f"{place}: table {table!r} has no column {extra[0]!r}",
             hint=f"{did_you_mean(extra[0], info.names, 'columns')}; or extra_columns='ignore' or 'add'",
         )
     if extra and extra_columns == "add":
-        for name, type_text in file.types(extra).items():
+        for name, type_text in types(extra).items():
             schema.add_column(executor, table, name, type_text)
     if if_exists == "replace":
         rows.delete(executor, table, all_rows=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from holdfast.errors import ConfigurationError, ImportFailed, InvalidQuery
+from holdfast.io.files import reading
 
 # The rest of a quoted field with its closing quote. Possessive, so a long field is read once.
 _CLOSING = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
@@ -140,8 +142,11 @@ class Source:
     @contextmanager
     def _open(self) -> Iterator[TextIO]:
         try:
-            with self.path.open(encoding=self.encoding, newline="") as file:
-                yield file
+            with (
+                reading(self.path) as file,
+                io.TextIOWrapper(file, encoding=self.encoding, newline="") as text,
+            ):
+                yield text
         except UnicodeDecodeError as exc:
             at = _first_undecodable(self.path, self.encoding)
             raise ImportFailed(
@@ -150,8 +155,6 @@ class Source:
             ) from exc
         except Unclosed as exc:
             self.fail(exc.line, "a quoted field is opened and never closed")
-        except OSError as exc:
-            raise ImportFailed(f"{self.name} cannot be read: {exc.strerror}", hint="check the path") from exc
 
 
 @contextmanager
@@ -253,7 +256,7 @@ def _first_undecodable(path: Path, encoding: str) -> int:
     # The decoder of utf-8-sig counts from behind the mark.
     decoder = codecs.getincrementaldecoder(encoding.removesuffix("-sig"))()
     read = 0
-    with path.open("rb") as file:
+    with reading(path) as file:
         while True:
             block = file.read(_BLOCK)
             kept = len(decoder.getstate()[0])

@@ -145,7 +145,7 @@ def _float(text: str) -> float:
     raise _refusal("no number")
 
 
-def _decimal(text: str) -> Decimal:
+def read_decimal(text: str) -> Decimal:
     try:
         if "_" not in text:
             return Decimal(text)
@@ -168,7 +168,7 @@ def _timestamp(text: str) -> datetime:
     return found
 
 
-def _bytes(text: str) -> Any:
+def read_bytes(text: str) -> Any:
     try:
         if text.startswith("\\x"):
             value = bytes.fromhex(text[2:])
@@ -199,7 +199,7 @@ def _any(text: str) -> Any:
             continue
         if write(value) == text:
             return value
-    return _bytes(text) if re.fullmatch(r"\\x(?:[0-9a-f]{2})*", text) else text
+    return read_bytes(text) if re.fullmatch(r"\\x(?:[0-9a-f]{2})*", text) else text
 
 
 def _refusal(what: str) -> ValueRefused:
@@ -209,10 +209,10 @@ def _refusal(what: str) -> ValueRefused:
 _READERS: dict[KindName, Read] = {
     "integer": _integer,
     "float": _float,
-    "decimal": _decimal,
+    "decimal": read_decimal,
     "boolean": _boolean,
     "timestamp": _timestamp,
     "timestamptz": _timestamp,
-    "bytes": _bytes,
+    "bytes": read_bytes,
     "json": _json_value,
 }

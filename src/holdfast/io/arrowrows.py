@@ -1,0 +1,222 @@
+"""Rows out of Arrow data, each value as its own Python value or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from holdfast.core.executor import Executor
+from holdfast.engines.base import Column
+from holdfast.errors import DatabaseError, ImportFailed, InvalidQuery, ValueRefused
+from holdfast.io import entries
+from holdfast.io.arrow import BATCH, TYPE_KEY, pyarrow, type_text
+from holdfast.types import Kind, KindName, classify
+from holdfast.types.array import has_mark, unframe
+
+
+def from_arrow(
+    executor: Executor, data: Any, table: str, if_exists: str = "fail", *, progress: bool | None = None
+) -> int:
+    """Write the rows of Arrow data, all or none, and return how many there were.
+
+    ``data`` is a Table, a RecordBatch, a RecordBatchReader, or whatever offers an Arrow stream, such as a
+    polars DataFrame.
+    """
+    reader = _reader(data)
+    found = Batches("the Arrow data", reader.schema, lambda: reader)
+    return entries.load(executor, table, found, if_exists, "error", progress)
+
+
+def _reader(data: Any) -> Any:
+    pa = pyarrow()
+    if isinstance(data, pa.RecordBatchReader):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        data = pa.Table.from_batches([data])
+    if isinstance(data, pa.Table):
+        return data.to_reader(BATCH)
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(data)
+    raise InvalidQuery(
+        f"Arrow data is needed, not {type(data).__name__}",
+        hint="pass a pyarrow Table or RecordBatchReader, or a polars DataFrame",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Record batches as :mod:`holdfast.io.entries` takes them; ``open`` is called once."""
+
+    name: str
+    schema: Any
+    open: Callable[[], Any]
+
+    def names(self) -> list[str]:
+        names: list[str] = list(self.schema.names)
+        for place, name in enumerate(names, 1):
+            if not name:
+                raise ImportFailed(f"{self.name}: column {place} has no name", hint="name it first")
+            if name in names[: place - 1]:
+                raise ImportFailed(f"{self.name}: two columns are named {name!r}", hint="name them apart")
+        if not names:
+            raise ImportFailed(f"{self.name} has no columns", hint="a table needs one at least")
+        return names
+
+    def place(self, number: int) -> str:
+        return f"{self.name}, row {number}"
+
+    def types(self, known: Sequence[str]) -> dict[str, str]:
+        pa = pyarrow()
+        fields = [self.schema.field(name) for name in self.names() if name not in known]
+        return {field.name: self._type(pa, field) for field in fields}
+
+    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+        pa = pyarrow()
+        kinds = {column.name: column.codec.kind.name for column in columns}
+        names = self.names()
+        for name in names:
+            if name not in kinds:
+                takes(name)
+        taken = [name for name in names if name in kinds]
+        for name in taken:
+            _kind_of(pa, self.name, self.schema.field(name))
+        places = [names.index(name) for name in taken]
+        if not taken:
+            raise ImportFailed(f"{self.name} has no column that the table takes")
+        readers = [_read_as(pa, kinds[name], self.schema.field(name).type) for name in taken]
+        for batch in self.open():
+            for start in range(0, batch.num_rows, BATCH):
+                part = batch.slice(start, BATCH)
+                values = [
+                    self._values(pa, name, part.column(at)) for name, at in zip(taken, places, strict=True)
+                ]
+                for row in zip(*values, strict=True):
+                    yield {
+                        name: value if read is None or value is None else entries.read(name, read, value)
+                        for name, read, value in zip(taken, readers, row, strict=True)
+                    }
+
+    def _type(self, pa: Any, field: Any) -> str:
+        """The declared type in the field's metadata if it goes with the field, otherwise the nearest."""
+        kind = _kind_of(pa, self.name, field)
+        said = (field.metadata or {}).get(TYPE_KEY, b"").decode("utf-8", "replace")
+        declared = classify(said)
+        if said and (declared.name == kind or (kind == "text" and declared.name in ("json", "uuid"))):
+            # Written anew from what it means, because a file may say anything.
+            return type_text(declared)
+        type_ = _plain_type(pa, field.type)
+        if kind == "decimal" and 0 <= type_.scale <= type_.precision:
+            return f"NUMERIC({type_.precision},{type_.scale})"
+        return type_text(Kind(kind))
+
+    def _values(self, pa: Any, name: str, array: Any) -> list[Any]:
+        import pyarrow.types as kinds
+
+        try:
+            if isinstance(array, pa.ExtensionArray):
+                array = array.storage
+            if kinds.is_dictionary(array.type):
+                array = array.dictionary_decode()
+            if kinds.is_run_end_encoded(array.type):
+                array = array.cast(array.type.value_type)
+            exact = _exact_type(pa, array.type)
+            return (array if exact is None else array.cast(exact)).to_pylist()  # type: ignore[no-any-return]
+        except (ValueError, OverflowError, pa.ArrowException) as exc:
+            raise ImportFailed(
+                f"{self.name}: column {name!r} holds a value of {array.type} that Python cannot hold exactly",
+                hint="times go to microseconds and to the years 1 to 9999",
+            ) from exc
+
+
+def _exact_type(pa: Any, type_: Any) -> Any:
+    """What to cast to first, so that nothing is cut off without a word."""
+    import pyarrow.types as kinds
+
+    if kinds.is_timestamp(type_):
+        return pa.timestamp("us", "UTC" if type_.tz else None)
+    if kinds.is_time(type_):
+        return pa.time64("us")
+    if kinds.is_date64(type_):
+        return pa.date32()
+    return pa.float32() if kinds.is_float16(type_) else None
+
+
+def _plain_type(pa: Any, type_: Any) -> Any:
+    import pyarrow.types as kinds
+
+    if isinstance(type_, pa.BaseExtensionType):
+        type_ = type_.storage_type
+    return type_.value_type if kinds.is_dictionary(type_) or kinds.is_run_end_encoded(type_) else type_
+
+
+def _kind_of(pa: Any, source: str, field: Any) -> KindName:
+    """The kind of column that goes with a field."""
+    import pyarrow.types as kinds
+
+    named = getattr(field.type, "extension_name", "")
+    if named in ("arrow.uuid", "arrow.json"):
+        return "uuid" if named == "arrow.uuid" else "json"
+    type_ = _plain_type(pa, field.type)
+    if kinds.is_timestamp(type_):
+        return "timestamptz" if type_.tz else "timestamp"
+    for is_one, kind in _kinds(kinds):
+        if is_one(type_):
+            return kind
+    what = "is nested" if kinds.is_nested(type_) else "cannot go into a column"
+    raise ImportFailed(
+        f"{source}: column {field.name!r} {what} ({str(type_)[:60]})",
+        hint="flatten it, or write it as JSON text, or leave it out",
+    )
+
+
+def _kinds(kinds: Any) -> tuple[tuple[Callable[[Any], bool], KindName], ...]:
+    return (
+        (kinds.is_integer, "integer"),
+        (kinds.is_floating, "float"),
+        (kinds.is_boolean, "boolean"),
+        (kinds.is_decimal, "decimal"),
+        (kinds.is_date, "date"),
+        (kinds.is_time, "time"),
+        (kinds.is_string, "text"),
+        (kinds.is_large_string, "text"),
+        (kinds.is_string_view, "text"),
+        (kinds.is_null, "text"),
+        (kinds.is_binary, "bytes"),
+        (kinds.is_large_binary, "bytes"),
+        (kinds.is_binary_view, "bytes"),
+        (kinds.is_fixed_size_binary, "bytes"),
+    )
+
+
+def _read_as(pa: Any, kind: KindName, type_: Any) -> Callable[[Any], Any] | None:
+    if kind == "integer" and _plain_type(pa, type_) == pa.uint64():
+        return entries.within_64_bits
+    return _READERS.get(kind)
+
+
+def _bytes(value: Any) -> Any:
+    if type(value) is not bytes or not has_mark(value):
+        return value
+    try:
+        return unframe(value)
+    except DatabaseError as exc:
+        raise ValueRefused(exc.message) from exc
+
+
+def _uuid(value: Any) -> Any:
+    return UUID(bytes=value) if type(value) is bytes and len(value) == 16 else value
+
+
+def _json(value: Any) -> Any:
+    if type(value) is not str:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueRefused("the text is no JSON", hint="a text in JSON stands in quotes") from None
+
+
+_READERS: dict[KindName, Callable[[Any], Any]] = {"bytes": _bytes, "uuid": _uuid, "json": _json}

@@ -1,0 +1,151 @@
+"""Loading rows that come with values of their own: objects of JSON, batches of Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from holdfast.core import bulk, schema
+from holdfast.core.executor import Executor
+from holdfast.core.progress import Advance, track
+from holdfast.core.transaction import Transaction
+from holdfast.engines.base import Column
+from holdfast.errors import (
+    ColumnNotFound,
+    Error,
+    ImportFailed,
+    IntegrityError,
+    ValueRefused,
+    did_you_mean,
+)
+from holdfast.io import loading, values
+from holdfast.types.codec import INT64_MAX, INT64_MIN
+
+EXTRA_COLUMNS = ("error", "ignore", "add")
+
+
+class Entries(Protocol):
+    """Rows that can be read more than once, unless their columns are known beforehand."""
+
+    @property
+    def name(self) -> str:
+        """What to call them in a message."""
+        ...
+
+    def names(self) -> list[str] | None:
+        """The columns, or ``None`` where each row has its own."""
+        ...
+
+    def place(self, number: int) -> str:
+        """Where the row of that number stands."""
+        ...
+
+    def types(self, known: Sequence[str]) -> dict[str, str]:
+        """A type for each column that is not ``known``."""
+        ...
+
+    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+        """The rows; ``takes`` is asked of a name that is none of ``columns``."""
+        ...
+
+
+def load(
+    executor: Executor,
+    table: str,
+    found: Entries,
+    if_exists: str,
+    extra_columns: str,
+    progress: bool | None,
+) -> int:
+    """Write the rows, all or none, and return how many there were.
+
+    Raises:
+        ImportFailed: naming the place of the first bad row.
+    """
+    loading.one_of("if_exists", if_exists, loading.IF_EXISTS)
+    loading.one_of("extra_columns", extra_columns, EXTRA_COLUMNS)
+    with track(f"import {table}", show=progress) as advance, Transaction(executor):
+        _prepare(executor, table, found, if_exists, extra_columns)
+        return _write(executor, table, found, extra_columns, advance)
+
+
+def _prepare(executor: Executor, table: str, found: Entries, if_exists: str, extra_columns: str) -> None:
+    names = found.names()
+    types: dict[str, str] = {}
+    if not schema.table_exists(executor, table):
+        types = found.types(())
+        names = list(types)
+        if not names:
+            raise ImportFailed(
+                f"{found.name} holds no row that names a column, and there is no table {table!r}",
+                hint=f"make the table first: db.create_table({table!r}, {{...}})",
+            )
+    elif extra_columns == "add":
+        known = executor.describe(table).names
+        types = found.types(known)
+        names = [*known, *types]
+    loading.prepare_columns(
+        executor,
+        table,
+        names or [],
+        lambda wanted: {name: types[name] for name in wanted},
+        if_exists,
+        extra_columns,
+        found.name,
+    )
+
+
+def _write(
+    executor: Executor, table: str, found: Entries, extra_columns: str, advance: Advance | None
+) -> int:
+    info = executor.describe(table)
+    computed = {column.name for column in info.columns if column.generated}
+
+    def takes(name: str) -> bool:
+        if extra_columns == "error" and name not in computed:
+            raise ColumnNotFound(
+                f"table {table!r} has no column {name!r}",
+                hint=f"{did_you_mean(name, info.names, 'columns')}; or extra_columns='ignore' or 'add'",
+            )
+        return False
+
+    failed: list[ImportFailed] = []
+    columns = [column for column in info.columns if not column.generated]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        try:
+            yield from found.rows(columns, takes)
+        except ImportFailed as exc:
+            # It says where already, and the number of a row says less.
+            failed.append(exc)
+            raise
+
+    try:
+        return bulk.insert_many(executor, table, rows(), advance=advance)
+    except Error as exc:
+        if failed:
+            raise failed[0] from failed[0].__cause__
+        if exc.row_number is None or not isinstance(exc, (ValueRefused, IntegrityError, ColumnNotFound)):
+            raise
+        said = exc.message.removeprefix(f"row {exc.row_number}: ")
+        kind = ColumnNotFound if isinstance(exc, ColumnNotFound) else ImportFailed
+        raise kind(f"{found.place(exc.row_number)}: {said}", hint=exc.hint) from exc
+
+
+def within_64_bits(value: Any) -> Any:
+    """The value, if it is no integer that is too large for a column; what is said then has its name."""
+    if type(value) is int and not INT64_MIN <= value <= INT64_MAX:
+        raise ValueRefused("the number does not fit 64 bits", hint="declare the column NUMERIC or TEXT")
+    return value
+
+
+def read(name: str, reader: values.Read, value: Any) -> Any:
+    """The value as its column's type has it; a refusal names the column."""
+    try:
+        return reader(value)
+    except ValueRefused as exc:
+        raise ValueRefused(f"column {name!r}: {_said(exc)}", hint=exc.hint) from exc
+
+
+def _said(exc: ValueRefused) -> str:
+    return f"the value {exc.message}" if exc.message.startswith("is ") else exc.message

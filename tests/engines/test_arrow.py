@@ -1,0 +1,294 @@
+"""Arrow and polars in and out: declared types decide, and what does not fit is refused by its name."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from holdfast import errors
+from holdfast.io import arrow
+
+TYPES = {
+    "id": "INTEGER PRIMARY KEY",
+    "i": "SMALLINT",
+    "f": "REAL",
+    "t": "TEXT",
+    "v": "VARCHAR(5)",
+    "b": "BOOLEAN",
+    "n": "NUMERIC(12,3)",
+    "w": "NUMERIC(60,4)",
+    "d": "DATE",
+    "h": "TIME",
+    "s": "TIMESTAMP",
+    "p": "TIMESTAMP(3)",
+    "z": "TIMESTAMPTZ",
+    "j": "JSON",
+    "x": "BLOB",
+    "u": "UUID",
+}
+ARROW = {
+    "id": pa.int64(),
+    "i": pa.int64(),
+    "f": pa.float64(),
+    "t": pa.string(),
+    "v": pa.string(),
+    "b": pa.bool_(),
+    "n": pa.decimal128(12, 3),
+    "w": pa.decimal256(60, 4),
+    "d": pa.date32(),
+    "h": pa.time64("us"),
+    "s": pa.timestamp("us"),
+    "p": pa.timestamp("us"),
+    "z": pa.timestamp("us", "UTC"),
+    "j": pa.string(),
+    "x": pa.binary(),
+    "u": pa.string(),
+}
+FULL = {
+    "id": 1,
+    "i": -32768,
+    "f": 0.1,
+    "t": "ü",
+    "v": "12345",
+    "b": False,
+    "n": Decimal("1.500"),
+    "w": Decimal("123456.7890"),
+    "d": date(2024, 2, 29),
+    "h": time(23, 59, 59, 999999),
+    "s": datetime(1, 1, 1),
+    "p": datetime(2024, 1, 2, 3, 4, 5, 678000),
+    "z": datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "j": [{"a": None}],
+    "x": b"\x00",
+    "u": UUID(int=7),
+}
+
+
+@pytest.fixture
+def every(db):
+    db.create_table("t", TYPES)
+    return db
+
+
+def types_of(db, table):
+    return [column["type"] for column in db.get_columns(table)]
+
+
+@pytest.mark.parametrize("held", ["nothing", "nulls", "values"])
+def test_declared_types_decide(every, monkeypatch, held):
+    monkeypatch.setattr(arrow, "BATCH", 10)
+    if held != "nothing":
+        every.insert_many("t", [{"id": number} for number in range(25, 60)])
+    if held == "values":
+        every.insert("t", {**FULL, "id": 99})
+    table = every.to_arrow("t", order_by="id")
+    assert {field.name: field.type for field in table.schema} == ARROW
+    assert table.num_rows == every.count("t")
+
+
+def test_types_come_back(every, tmp_path):
+    every.insert_many("t", [FULL, {"id": 2}])
+    every.from_arrow(every.to_arrow("t"), "copy")
+    assert types_of(every, "copy") == types_of(every, "t")
+    assert every.select("copy", order_by="id") == every.select("t", order_by="id")
+    for extension in ("parquet", "feather"):
+        every.export("t", tmp_path / f"t.{extension}")
+        every.load(extension, tmp_path / f"t.{extension}")
+        assert types_of(every, extension) == types_of(every, "t")
+        assert every.select(extension, order_by="id") == every.select("t", order_by="id")
+
+
+def test_a_crafted_type_is_not_sql(db):
+    field = pa.field("a", pa.string(), metadata={arrow.TYPE_KEY: b"TEXT); DROP TABLE victim; --"})
+    number = pa.field("n", pa.int64(), metadata={arrow.TYPE_KEY: b"NUMERIC(3,1) DEFAULT 7"})
+    db.create_table("victim", {"a": "TEXT"})
+    db.from_arrow(pa.table([["x"], [1]], schema=pa.schema([field, number])), "t")
+    assert db.select("t") == [{"a": "x", "n": 1}]
+    assert [column["default"] for column in db.get_columns("t")] == [None, None]
+    assert db.table_exists("victim")
+
+
+def test_a_numeric_without_digits_takes_those_of_its_values(db, engine_name, monkeypatch):
+    monkeypatch.setattr(arrow, "BATCH", 2)
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "n": "NUMERIC"})
+    values = [Decimal(1), None, Decimal("1E+2"), Decimal("-0.125"), Decimal("12345678.5")]
+    db.insert_many("t", [{"id": number, "n": value} for number, value in enumerate(values)])
+    found = db.to_arrow("t", order_by="id")["n"]
+    assert found.type == pa.decimal128(38, 3)
+    assert found.to_pylist() == values
+    if engine_name == "sqlite":
+        return
+    db.insert("t", {"id": 9, "n": Decimal("1" * 40 + ".5")})
+    assert db.to_arrow("t")["n"].type == pa.decimal256(76, 3)
+    with pytest.raises(errors.NotSupported, match="'n' has more digits"):
+        db.to_polars("t")
+    db.insert("t", {"id": 10, "n": Decimal("1" * 80)})
+    with pytest.raises(errors.NotSupported, match="column 'n' holds a number of more than 76 digits"):
+        db.to_arrow("t")
+    db.update("t", {"n": 1}, "id > 8")
+    db.execute("UPDATE t SET n = 'NaN' WHERE id = 1")
+    with pytest.raises(errors.NotSupported, match="column 'n'"):
+        db.to_arrow("t")
+
+
+def test_expressions_have_the_type_of_all_their_values(db, monkeypatch):
+    monkeypatch.setattr(arrow, "BATCH", 2)
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "f": "REAL"})
+    db.insert_many("t", [{"id": number, "f": None if number < 7 else 0.5} for number in range(9)])
+    found = db.to_arrow("SELECT f * 2 AS g, id + 1 AS one, 'x' AS word FROM t ORDER BY id")
+    assert found["g"].to_pylist() == [None] * 7 + [1.0, 1.0]
+    assert [str(field.type) for field in found.schema][::2] == ["double", "string"]
+    assert found["one"].to_pylist() == list(range(1, 10))
+    assert db.to_arrow("SELECT count(*) AS n FROM t")["n"].to_pylist() == [9]
+
+
+def test_arguments_are_those_of_select(every):
+    every.insert_many("t", [{"id": number, "t": str(number)} for number in range(5)])
+    found = every.to_arrow("t", ["id", "t"], where="id > ?", params=[1], order_by="id DESC", limit=2)
+    assert found.to_pylist() == [{"id": 4, "t": "4"}, {"id": 3, "t": "3"}]
+    assert every.to_arrow("SELECT id FROM t WHERE id = :x", {"x": 3}).to_pylist() == [{"id": 3}]
+    with pytest.raises(errors.TableNotFound, match="did you mean 't'"):
+        every.to_arrow("tt")
+    with pytest.raises(errors.InvalidQuery, match="two columns"):
+        every.to_arrow("SELECT id, id FROM t")
+
+
+def test_what_an_arrow_type_cannot_hold_is_refused(db, engine_name):
+    if engine_name == "sqlite":
+        db.execute("CREATE TABLE t (i INTEGER, d TIMESTAMP, m, n NUMERIC(4,1))")
+        values = {"i": ["abc"], "d": ["no date"], "m": ["text", 5], "n": [12345.678]}
+        for name, held in values.items():
+            db.delete("t", all_rows=True)
+            for value in held:
+                db.execute(f"INSERT INTO t ({name}) VALUES (?)", [value])
+            with pytest.raises(errors.NotSupported, match=f"column '{name}' holds"):
+                db.to_arrow("t")
+        return
+    for type_, value in (("INTEGER[]", "'{1,2}'"), ("INTERVAL", "'1 day'"), ("INET", "'10.0.0.1'")):
+        db.execute(f"CREATE TABLE x (a {type_})")
+        db.execute(f"INSERT INTO x VALUES ({value})")
+        with pytest.raises(errors.NotSupported, match=r"column 'a' holds .*as TEXT; .*CAST"):
+            db.to_arrow("x")
+        assert db.to_arrow("SELECT CAST(a AS TEXT) AS a FROM x").num_rows == 1
+        db.drop_table("x")
+
+
+def test_polars(every):
+    every.insert_many("t", [{**FULL, "w": None}, {"id": 2}])
+    asked = ["id", "i", "f", "t", "b", "n", "d", "h", "s", "z", "j", "x", "u"]
+    frame = every.to_polars("t", asked, order_by="id")
+    assert frame.schema["n"] == pl.Decimal(12, 3)
+    assert frame.schema["z"] == pl.Datetime("us", "UTC")
+    assert frame.row(0, named=True)["s"] == FULL["s"]
+    every.create_table("copy", TYPES)
+    assert every.from_arrow(frame, "copy", if_exists="append") == 2
+    assert every.select("copy", asked, order_by="id") == every.select("t", asked, order_by="id")
+    assert every.to_polars("t", columns=["id", "t"], where="id < 0").schema == {
+        "id": pl.Int64,
+        "t": pl.String,
+    }
+
+
+def test_arrow_data_of_others(db):
+    moment = datetime(2024, 1, 2, 3, 4, 5)
+    table = pa.table(
+        {
+            "u8": pa.array([255, None], pa.uint8()),
+            "u64": pa.array([2**63 - 1, None], pa.uint64()),
+            "f16": pa.array(np.array([0.5, 1.5], dtype="float16")),
+            "f32": pa.array([0.1, None], pa.float32()),
+            "words": pa.array(["a", "a"]).dictionary_encode(),
+            "large": pa.array(["x", None], pa.large_string()),
+            "view": pa.array(["y", None], pa.string_view()),
+            "fixed": pa.array([b"12", None], pa.binary(2)),
+            "ms": pa.array([moment, None], pa.timestamp("ms")),
+            "ns": pa.array([moment, None], pa.timestamp("ns")),
+            "tokyo": pa.array([moment.replace(tzinfo=UTC), None], pa.timestamp("s", "Asia/Tokyo")),
+            "clock": pa.array([time(1, 2), None], pa.time32("s")),
+            "day": pa.array([date(2024, 1, 2), None], pa.date64()),
+            "none": pa.nulls(2),
+            "money": pa.array([Decimal("1.5"), None], pa.decimal128(5, 2)),
+        }
+    )
+    data = {"a": table, "b": table.to_batches()[0], "c": table.to_reader()}
+    for name, given in data.items():
+        assert db.from_arrow(given, name) == 2
+    assert db.select("a") == db.select("b") == db.select("c")
+    (first, second) = db.select("a", order_by="u8")
+    assert first == {
+        "u8": 255,
+        "u64": 2**63 - 1,
+        "f16": 0.5,
+        "f32": float(np.float32(0.1)),
+        "words": "a",
+        "large": "x",
+        "view": "y",
+        "fixed": b"12",
+        "ms": moment,
+        "ns": moment,
+        "tokyo": moment.replace(tzinfo=UTC),
+        "clock": time(1, 2),
+        "day": date(2024, 1, 2),
+        "none": None,
+        "money": Decimal("1.5"),
+    }
+    assert {name for name, value in second.items() if value is not None} == {"f16", "words"}
+
+
+def test_uuid_and_json_as_arrow_spells_them(db):
+    ids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([UUID(int=3).bytes], pa.binary(16)))
+    words = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}']))
+    db.from_arrow(pa.table({"u": ids, "j": words}), "t")
+    assert db.select("t") == [{"u": UUID(int=3), "j": {"a": 1}}]
+
+
+BAD = {
+    "struct": pa.table({"a": [{"b": 1}]}),
+    "list": pa.table({"a": [[1]]}),
+    "map": pa.table({"a": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int8()))}),
+    "duration": pa.table({"a": pa.array([1], pa.duration("s"))}),
+    "uint64": pa.table({"a": pa.array([1, 2**64 - 1], pa.uint64())}),
+    "nanoseconds": pa.table({"a": pa.array([1], pa.timestamp("ns"))}),
+    "clock": pa.table({"a": pa.array([1], pa.time64("ns"))}),
+    "far": pa.table({"a": pa.array([2**62], pa.timestamp("us"))}),
+    "nul": pa.table({"a": ["x\0y"]}),
+    "noname": pa.table([[1]], names=[""]),
+    "twice": pa.table([[1], [2]], names=["a", "a"]),
+    "nothing": pa.table({}),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arrow_data_writes_nothing(db, name):
+    with pytest.raises(errors.ImportFailed, match=r"'a'|a |\.a|no name|no columns"):
+        db.from_arrow(BAD[name], "t")
+    assert db.list_tables() == []
+
+
+def test_what_is_no_arrow_data(db):
+    for given in ([{"a": 1}], None, "t"):
+        with pytest.raises(errors.InvalidQuery, match="Arrow data is needed"):
+            db.from_arrow(given, "t")
+    db.from_arrow(pa.table({"a": [1]}), "t")
+    with pytest.raises(errors.TableExists):
+        db.from_arrow(pa.table({"a": [1]}), "t")
+    assert db.from_arrow(pa.table({"a": [2]}), "t", if_exists="replace") == 1
+    assert db.select("t") == [{"a": 2}]
+
+
+def test_a_reader_that_fails_writes_nothing(db):
+    schema = pa.schema({"a": pa.int64()})
+
+    def batches():
+        yield pa.record_batch({"a": [1]}, schema)
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        db.from_arrow(pa.RecordBatchReader.from_batches(schema, batches()), "t")
+    assert db.list_tables() == []
