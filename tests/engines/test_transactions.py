@@ -15,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -417,8 +419,20 @@ CALLS: dict[str, Callable[[Database, Path], Any]] = {
     "get_blob": lambda db, tmp: db.get_blob("kept", "data"),
     "analyze": lambda db, tmp: db.analyze(),
     "enable_search": lambda db, tmp: db.enable_search("t", "v"),
-    "search": lambda db, tmp: (db.enable_search("t", "v"), db.search("t", "first")),
-    "disable_search": lambda db, tmp: (db.enable_search("t", "v"), db.disable_search("t")),
+    "search": lambda db, tmp: db.search("found", "word"),
+    "disable_search": lambda db, tmp: db.disable_search("found"),
+    "export": lambda db, tmp: db.export("t", tmp / "t.jsonl"),
+    "load": lambda db, tmp: db.load("t", _csv(tmp)),
+    "to_arrow": lambda db, tmp: db.to_arrow("t"),
+    "from_arrow": lambda db, tmp: db.from_arrow(
+        pa.Table.from_pydict({"v": ["arrow"]}), "t", if_exists="append"
+    ),
+    "to_polars": lambda db, tmp: db.to_polars("t"),
+    "save_array": lambda db, tmp: db.save_array("arrays", np.arange(3)),
+    "save_arrays": lambda db, tmp: db.save_arrays("arrays", {"a": np.arange(3)}),
+    "load_array": lambda db, tmp: db.load_array("saved", "a"),
+    "load_arrays": lambda db, tmp: db.load_arrays("saved"),
+    "verify_array": lambda db, tmp: db.verify_array("saved", "a"),
     "get_stats": lambda db, tmp: db.get_stats(),
     "summary": lambda db, tmp: str(db.summary),
     "delete_duplicates": lambda db, tmp: db.delete_duplicates("spare", ["b"]),
@@ -462,13 +476,17 @@ def full(t: Database) -> Database:
     t.insert("spare", {"a": 1, "b": 1})
     t.create_table("kept", {"id": "INTEGER PRIMARY KEY", "data": "BLOB"})
     t.insert("kept", {"data": b"bytes"})
+    t.create_table("found", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+    t.insert("found", {"v": "a word"})
+    t.enable_search("found", "v")
+    t.save_array("saved", np.arange(3), "a")
     return t
 
 
 def _state(db: Database) -> Any:
     tables = db.list_tables()
     return (
-        {name: (db.get_columns(name), db.select(name)) for name in tables},
+        {name: (db.get_columns(name), repr(db.select(name))) for name in tables},
         [(index["table"], index["name"]) for index in db.list_indexes()],
     )
 
