@@ -274,7 +274,7 @@ class Table:
 
         Raises:
             InvalidQuery: if a column holds no text, or the language is not known.
-            NotSupported: on SQLite, if the table has no INTEGER PRIMARY KEY.
+            NotSupported: on SQLite, if the table has no primary key.
         """
         from holdfast.search import fulltext
 

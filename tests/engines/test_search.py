@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -555,6 +556,8 @@ def test_nothing_of_it_is_seen_in_the_schema(docs: holdfast.Database) -> None:
     assert list(docs.select("docs", limit=1)[0]) == ["id", "title", "body"]
     assert docs.query("SELECT * FROM docs WHERE id = 1")[0].keys() == {"id", "title", "body"}
     assert docs.get_stats()["table_count"] == 1
+    assert [index for index in docs.list_indexes() if not index["primary_key"]] == []
+    assert {index["table"] for index in docs.list_indexes()} <= {"docs"}
 
 
 def test_it_follows_new_names(docs: holdfast.Database) -> None:
@@ -674,19 +677,79 @@ def test_misuse(docs: holdfast.Database) -> None:
     assert docs.list_tables() == ["docs", "other"]
 
 
-def test_a_table_without_a_lasting_row_number(db: holdfast.Database, engine_name: str) -> None:
-    db.create_table("named", {"name": "TEXT PRIMARY KEY", "body": "TEXT"})
-    db.create_table("pairs", {"a": int, "b": int, "body": "TEXT"}, primary_key=["a", "b"])
+KEYED = {
+    "a text": {"columns": {"id": "TEXT PRIMARY KEY", "body": "TEXT"}},
+    "two columns": {"columns": {"a": int, "id": "VARCHAR(20)", "body": "TEXT"}, "primary_key": ["a", "id"]},
+    "a uuid": {"columns": {"id": "UUID PRIMARY KEY", "body": "TEXT"}},
+}
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_any_primary_key_will_do(
+    db: holdfast.Database, new_url: Callable[[], str], tmp_path: Path, kind: str
+) -> None:
+    def key(number: int) -> dict[str, Any]:
+        values = {"a text": f"k'{number}é", "two columns": f"K{number}", "a uuid": uuid.UUID(int=number)}
+        return {"id": values[kind]} | ({"a": number % 2} if kind == "two columns" else {})
+
+    def found(text: str, place: holdfast.Database = db) -> set[Any]:
+        return {row["id"] for row in place.search("named", text)}
+
+    def named(*numbers: int) -> set[Any]:
+        return {key(number)["id"] for number in numbers}
+
+    db.create_table("named", **KEYED[kind])
+    db.insert("named", {**key(1), "body": "before gpt-4"})
+    db.enable_search("named", "body")
+    db.enable_search("named", "body")
+    db.insert_many("named", [{**key(n), "body": f"number {n}"} for n in range(2, 9)])
+    assert found("gpt-4") == named(1)
+    assert db.search("named", "gpt-4")[0]["snippet"] == "before **gpt**-**4**"
+    db.delete("named", key(2))
+    db.vacuum()
+    db.upsert("named", {**key(3), "body": "upserted"}, key=["a", "id"] if kind == "two columns" else "id")
+    db.insert_many("named", [{**key(4), "body": "replaced"}], on_conflict="replace")
+    db.update("named", key(99) | {"body": "moved"}, key(5))
+    assert found("number") == named(6, 7, 8)
+    assert found("upserted") == named(3)
+    assert found("replaced") == named(4)
+    assert found("moved") == named(99)
+    assert [row["body"] for row in db.search("named", "number", where={"body": "number 7"})] == ["number 7"]
+    path = db.backup_table("named", tmp_path / "named.sql")
+    db.rename_column("named", "body", "text")
+    db.rename_table("named", "renamed")
+    db.insert("renamed", {**key(100), "text": "renamed"})
+    assert [row["id"] for row in db.search("renamed", "renamed")] == [key(100)["id"]]
+    with holdfast.connect(new_url()) as other:
+        other.restore_table("named", path)
+        other.delete("named", key(7))
+        assert found("number", other) == named(6, 8)
+    db.disable_search("renamed")
+    assert db.list_tables() == ["renamed"]
+
+
+def test_a_replaced_key_in_another_case_on_sqlite(db: holdfast.Database, engine_name: str) -> None:
+    if engine_name != "sqlite":
+        pytest.skip("NOCASE and INSERT OR REPLACE are SQLite's own")
+    db.execute("CREATE TABLE named (k TEXT PRIMARY KEY NOT NULL COLLATE NOCASE, body TEXT) WITHOUT ROWID")
+    db.enable_search("named", "body")
+    db.insert("named", {"k": "A", "body": "old"})
+    db.execute("INSERT OR REPLACE INTO named (k, body) VALUES ('a', 'new')")
+    assert db.search("named", "old") == []
+    assert [row["k"] for row in db.search("named", "new")] == ["a"]
+
+
+def test_a_table_without_a_primary_key(db: holdfast.Database, engine_name: str) -> None:
     db.create_table("bare", {"body": "TEXT"})
-    for table in ("named", "pairs", "bare"):
-        if engine_name == "sqlite":
-            with pytest.raises(NotSupported, match="INTEGER PRIMARY KEY"):
+    if engine_name == "sqlite":
+        db.execute("CREATE TABLE holes (k TEXT PRIMARY KEY, body TEXT)")
+        for table in ("bare", "holes"):
+            with pytest.raises(NotSupported, match="primary key"):
                 db.enable_search(table, "body")
-            continue
-        db.enable_search(table, "body")
-        given = {"name": "n"} if table == "named" else {"a": 1, "b": 2} if table == "pairs" else {}
-        db.insert_many(table, [{**given, "body": "found here"}])
-        assert [row["body"] for row in db.search(table, "found")] == ["found here"]
+        return
+    db.enable_search("bare", "body")
+    db.insert_many("bare", [{"body": "found here"}] * 2)
+    assert [row["body"] for row in db.search("bare", "found")] == ["found here"] * 2
 
 
 def test_long_texts(docs: holdfast.Database) -> None:

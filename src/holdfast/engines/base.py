@@ -294,17 +294,25 @@ class SearchIndex:
     language: str
     name: str
     "The engine's own name of it."
-    detail: str
-    "SQLite: the column of the row's number. PostgreSQL: the indexed expression."
+    keys: tuple[str, ...] = ()
+    "SQLite: the columns that find the row again."
+    kept_as: tuple[str, ...] = ()
+    "SQLite: the search's own names of them."
+    expression: str = ""
+    "PostgreSQL: what is indexed."
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """The parts of a SELECT over the rows that match, each with the values of its marks."""
+    """The parts of a SELECT over the rows that match, each with the values of its marks.
+
+    ``handle`` is an expression that the engine knows a found row by in ``marked``.
+    """
 
     score: tuple[str, list[Any]]
     source: tuple[str, list[Any]]
     condition: tuple[str, list[Any]]
+    handle: str
 
 
 Marked = tuple[str, list[tuple[int, int]]]
@@ -319,9 +327,14 @@ class FullText(Protocol):
     def drop(self, run: Run, table: str) -> None: ...
     def matching(self, index: SearchIndex, terms: Sequence[Term]) -> Matching: ...
     def marked(
-        self, run: Run, index: SearchIndex, terms: Sequence[Term], rows: Sequence[Mapping[str, Any]]
+        self,
+        run: Run,
+        index: SearchIndex,
+        terms: Sequence[Term],
+        rows: Sequence[Mapping[str, Any]],
+        handles: Sequence[Any],
     ) -> list[list[Marked]]:
-        """For each row the text of each of the searched columns; some of ``terms`` is not excluded."""
+        """For each row the text of each of the searched columns; none of ``terms`` is excluded."""
         ...
 
 

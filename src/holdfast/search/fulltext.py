@@ -92,7 +92,8 @@ def search(
         return []
     plan = reading_of(executor, info)
     parts = executor.engine.fulltext.matching(index, terms)
-    sql = f"SELECT {plan.listing}, {parts.score[0]} FROM {parts.source[0]} WHERE {parts.condition[0]}"
+    sql = f"SELECT {plan.listing}, {parts.score[0]}, {parts.handle} "
+    sql += f"FROM {parts.source[0]} WHERE {parts.condition[0]}"
     given = [*parts.score[1], *parts.source[1], *parts.condition[1], *values]
     sql += f" AND ({condition_text})" if condition_text else ""
     sql += f" ORDER BY {len(plan.columns) + 1} DESC{_ties(executor, info)}"
@@ -100,13 +101,14 @@ def search(
         sql += " LIMIT ?"
         given.append(least)
     tuples = executor.rows(sql, given)
-    rows = plan.rows([found[:-1] for found in tuples])
+    rows = plan.rows([found[:-2] for found in tuples])
     if not rows:
         return []
-    marked = executor.engine.fulltext.marked(executor.run, index, wanted, rows)
+    handles = [found[-1] for found in tuples]
+    marked = executor.engine.fulltext.marked(executor.run, index, wanted, rows, handles)
     for row, found, texts in zip(rows, tuples, marked, strict=True):
         # A column of the table keeps its name and its value.
-        row["search_score" if "score" in info.names else "score"] = float(found[-1])
+        row["search_score" if "score" in info.names else "score"] = float(found[-2])
         row["search_snippet" if "snippet" in info.names else "snippet"] = snippet(texts)
     return rows
 

@@ -102,6 +102,7 @@ def unique_keys(run: Run, table: str) -> list[frozenset[str]]:
 
 
 def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
+    """The indexes, but for those that a search keeps for itself."""
     rows = run(
         "SELECT t.relname::text, c.relname::text, i.indisunique, i.indisprimary, k.oid IS NOT NULL, "
         "i.indpred IS NOT NULL, pg_get_indexdef(i.indexrelid), "
@@ -112,6 +113,7 @@ def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
         "JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace "
         "LEFT JOIN pg_constraint AS k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') "
         "WHERE n.nspname = current_schema() AND (?::text IS NULL OR t.relname = ?::text) "
+        "AND left(c.relname::text, 10) <> 'hf_search_' "
         f"{_BY_NAME}",
         (table, table),
     ).fetchall()

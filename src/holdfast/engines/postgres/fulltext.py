@@ -44,7 +44,7 @@ def find(run: Run, table: str) -> SearchIndex | None:
     for name, expression, columns in found:
         language = re.match(r"to_tsvector\('(\w+)'::regconfig", expression)
         if language:
-            return SearchIndex(table, tuple(columns), language[1], name, expression)
+            return SearchIndex(table, tuple(columns), language[1], name, expression=expression)
     return None
 
 
@@ -100,14 +100,15 @@ def matching(index: SearchIndex, terms: Sequence[Term]) -> Matching:
     """The rows that match; the expression is the catalogue's, so that the planner knows the index by it."""
     query, given = _asked(index), [_query(index, terms)]
     return Matching(
-        (f"ts_rank_cd({index.detail}, {query})", given),
+        (f"ts_rank_cd({index.expression}, {query})", given),
         (quote(index.table), []),
-        (f"{index.detail} @@ {query}", given),
+        (f"{index.expression} @@ {query}", given),
+        handle="NULL",
     )
 
 
 def _asked(index: SearchIndex) -> str:
-    collation = re.search(r'COLLATE ("[^"]+"|\w+)', index.detail)
+    collation = re.search(r'COLLATE ("[^"]+"|\w+)', index.expression)
     assert collation is not None
     return f"to_tsquery('{index.language}'::regconfig, lower(?::text COLLATE {collation[1]}))"
 
@@ -125,19 +126,22 @@ def _phrase(index: SearchIndex, term: Term) -> str:
 
 
 def marked(
-    run: Run, index: SearchIndex, terms: Sequence[Term], rows: Sequence[Mapping[str, Any]]
+    run: Run,
+    index: SearchIndex,
+    terms: Sequence[Term],
+    rows: Sequence[Mapping[str, Any]],
+    handles: Sequence[Any],
 ) -> list[list[Marked]]:
     """The searched columns of each row; the server is given their words and says which of them match."""
     texts = [str(row[column] or "")[:LONGEST_TEXT] for row in rows for column in index.columns]
     start, asked = _start(index.language), _asked(index)
     given = [" ".join(start + word for word in WORD.findall(text)) for text in texts]
     lowered = asked.partition(", ")[2][:-1].replace("?::text", "given.words")
-    wanted = [term for term in terms if not term.is_excluded]
     answers = run(
         f"SELECT ts_headline('{index.language}'::regconfig, {lowered}, {asked}, "
         '\'HighlightAll=true, StartSel="<", StopSel=">"\') '
         "FROM unnest(?::text[]) WITH ORDINALITY AS given (words, place) ORDER BY given.place",
-        (_query(index, wanted), given),
+        (_query(index, terms), given),
     ).fetchall()
     every = [_spans(text, answer) for text, (answer,) in zip(texts, answers, strict=True)]
     width = len(index.columns)

@@ -84,7 +84,8 @@ def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
         'SELECT m.tbl_name, l.name, l."unique", l.origin, l.partial, s.sql FROM sqlite_master AS m '
         "JOIN pragma_index_list(m.name) AS l LEFT JOIN sqlite_master AS s "
         "ON s.type = 'index' AND s.name = l.name "
-        "WHERE m.type = 'table' AND (? IS NULL OR m.name = ?) ORDER BY l.name",
+        "WHERE m.type = 'table' AND (? IS NULL OR m.name = ?) "
+        "AND substr(m.name, 1, 10) <> 'hf_search_' ORDER BY l.name",
         (table, table),
     ).fetchall()
     return [

@@ -2,7 +2,10 @@
 
 The copy is what keeps it true. An index without one (``content=``) has to be told the old text whenever a row
 goes, and SQLite fires no delete trigger for a row that INSERT OR REPLACE puts away. With the copy a row that
-went unseen stays behind, finds no row to join, and is put away itself when its number comes again.
+went unseen stays behind, finds no row to join, and is put away itself when its key comes again.
+
+An INTEGER PRIMARY KEY is the number of the row in the FTS5 table too. In other tables VACUUM may change the
+numbers of rows, so keys are kept beside the text, with an index on the content of the FTS5 table.
 
 The settings need no table: the language is in the names of the FTS5 table's columns, and the columns are in
 the text of its triggers, where SQLite renames them with the table's own.
@@ -26,6 +29,7 @@ from holdfast.errors import NotSupported
 PREFIX = "hf_search_"
 _WORDS = f"unicode61 remove_diacritics 0 categories 'L* M* Nd' separators '{MARKS_OF_SYMBOLS}'"
 _STEMMED = {"english": "porter "}
+_NUMBER = ("rowid",)
 _TRIGGERS = ("insert", "update", "delete")
 
 
@@ -45,10 +49,12 @@ def find(run: Run, table: str) -> SearchIndex | None:
         return None
     trigger, sql = found[0]
     name = trigger.removesuffix("_insert")
-    # DELETE ... new.key; INSERT ... VALUES (new.key, new.column, ...)
-    key, _, *columns = _new_columns(sql)
-    own = run("SELECT name FROM pragma_table_info(?)", (name,)).fetchall()
-    return SearchIndex(table, tuple(columns), own[0][0].rpartition("_")[0], name, key)
+    own = [column for (column,) in run("SELECT name FROM pragma_table_info(?)", (name,)).fetchall()]
+    # DELETE ... new.key ...; INSERT ... VALUES (new.key, ..., new.column, ...)
+    kept_as = tuple(column for column in own if column.startswith("key_")) or _NUMBER
+    given, width = _new_columns(sql), len(kept_as)
+    language = own[-1].rpartition("_")[0]
+    return SearchIndex(table, tuple(given[2 * width :]), language, name, tuple(given[:width]), kept_as)
 
 
 def _new_columns(sql: str) -> list[str]:
@@ -64,21 +70,25 @@ def create(run: Run, info: TableInfo, columns: Sequence[str], language: str) -> 
     """Make the FTS5 table, fill it and keep it true.
 
     Raises:
-        NotSupported: if the table's rows have no lasting number.
+        NotSupported: if nothing lasting tells the table's rows apart.
     """
-    if info.rowid_key is None:
+    if not info.primary_key or (
+        info.rowid_key is None and any(info.column(name).nullable for name in info.primary_key)
+    ):
         raise NotSupported(
-            f"rows of {info.name!r} have no lasting number, which SQLite's full-text search needs",
-            hint="give the table an INTEGER PRIMARY KEY; its present key can stay as UNIQUE",
+            f"{info.name!r} has no primary key without NULLs, which SQLite's full-text search needs",
+            hint="give the table one, such as an INTEGER PRIMARY KEY",
         )
     if not run("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchall():
         raise NotSupported("this SQLite was built without FTS5", hint="use a Python whose SQLite has it")
     name = _free_name(run, info.name)
     words = f"{_STEMMED.get(language, '')}{_WORDS}"
-    own = [f"{language}_{number}" for number in range(len(columns))]
+    keys = tuple(f"key_{number}" for number in range(len(info.primary_key)))
+    kept_as = _NUMBER if info.rowid_key is not None else keys
+    index = SearchIndex(info.name, tuple(columns), language, name, info.primary_key, kept_as)
+    own = [f"{key} UNINDEXED" for key in kept_as if kept_as != _NUMBER] + _texts(index)
     run(f'CREATE VIRTUAL TABLE {_quote(name)} USING fts5({", ".join(own)}, tokenize="{words}")')
-    run(_fill(name, own, info.name, info.rowid_key, columns))
-    for sql in _triggers(name, own, info.name, _quote(info.rowid_key), [_quote(each) for each in columns]):
+    for sql in [*_fill(index), *_triggers(index)]:
         run(sql)
 
 
@@ -96,24 +106,53 @@ def _free_name(run: Run, table: str) -> str:
     raise AssertionError
 
 
-def _fill(name: str, own: Sequence[str], table: str, key: str, columns: Sequence[str]) -> str:
-    given = ", ".join(map(_quote, (key, *columns)))
-    return f"INSERT INTO {_quote(name)} (rowid, {', '.join(own)}) SELECT {given} FROM {_quote(table)}"
+def _texts(index: SearchIndex) -> list[str]:
+    return [f"{index.language}_{number}" for number in range(len(index.columns))]
 
 
-def _triggers(name: str, own: Sequence[str], table: str, key: str, columns: Sequence[str]) -> list[str]:
+def _own(index: SearchIndex) -> str:
+    """The FTS5 table with its columns, the keys first."""
+    return f"{_quote(index.name)} ({', '.join([*index.kept_as, *_texts(index)])})"
+
+
+def _content_keys(index: SearchIndex) -> list[str]:
+    """The keys as FTS5 names them in the table of its content."""
+    return [f"c{number}" for number in range(len(index.keys))]
+
+
+def _fill(index: SearchIndex) -> list[str]:
+    given = ", ".join(map(_quote, (*index.keys, *index.columns)))
+    fill = f"INSERT INTO {_own(index)} SELECT {given} FROM {_quote(index.table)}"
+    if index.kept_as == _NUMBER:
+        return [fill]
+    on = f"{_quote(index.name + '_content')} ({', '.join(_content_keys(index))})"
+    return [fill, f"CREATE INDEX {_quote(index.name + '_keys')} ON {on}"]
+
+
+def _triggers(index: SearchIndex) -> list[str]:
     # Not INSERT OR REPLACE: inside a trigger the conflict clause of the statement that fired it rules.
-    gone = f"DELETE FROM {_quote(name)} WHERE rowid = "
-    put = f"INSERT INTO {_quote(name)} (rowid, {', '.join(own)}) VALUES "
-    put += f"(new.{key}, {', '.join(f'new.{column}' for column in columns)})"
-    insert, update, delete = (_quote(f"{name}_{event}") for event in _TRIGGERS)
-    on = f"ON {_quote(table)} BEGIN"
+    keys, columns = [_quote(each) for each in index.keys], [_quote(each) for each in index.columns]
+    put = f"INSERT INTO {_own(index)} VALUES "
+    put += f"({', '.join(f'new.{column}' for column in (*keys, *columns))}); "
+    insert, update, delete = (_quote(f"{index.name}_{event}") for event in _TRIGGERS)
+    on = f"ON {_quote(index.table)} BEGIN"
+    old, new = (_gone(index, keys, of) for of in ("old", "new"))
     return [
-        f"CREATE TRIGGER {insert} AFTER INSERT {on} {gone}new.{key}; {put}; END",
-        f"CREATE TRIGGER {update} AFTER UPDATE OF {key}, {', '.join(columns)} {on} "
-        f"{gone}old.{key}; {gone}new.{key}; {put}; END",
-        f"CREATE TRIGGER {delete} AFTER DELETE {on} {gone}old.{key}; END",
+        f"CREATE TRIGGER {insert} AFTER INSERT {on} {new}{put}END",
+        f"CREATE TRIGGER {update} AFTER UPDATE OF {', '.join((*keys, *columns))} {on} {old}{new}{put}END",
+        f"CREATE TRIGGER {delete} AFTER DELETE {on} {old}END",
     ]
+
+
+def _gone(index: SearchIndex, keys: Sequence[str], of: str) -> str:
+    """Remove what is kept of the row ``old`` or ``new``."""
+    gone = f"DELETE FROM {_quote(index.name)} WHERE rowid "
+    if index.kept_as == _NUMBER:
+        return f"{gone}= {of}.{keys[0]}; "
+    pairs = zip(_content_keys(index), keys, strict=True)
+    # The left side has the collation.
+    same = " AND ".join(f"{of}.{key} = {own}" for own, key in pairs)
+    return f"{gone}IN (SELECT id FROM {_quote(index.name + '_content')} WHERE {same}); "
 
 
 def drop(run: Run, table: str) -> None:
@@ -131,20 +170,21 @@ def making(run: Run, table: str) -> list[str]:
     if index is None:
         return []
     ((sql,),) = run("SELECT sql FROM sqlite_master WHERE name = ?", (index.name,)).fetchall()
-    own = [f"{index.language}_{number}" for number in range(len(index.columns))]
-    return [sql, _fill(index.name, own, table, index.detail, index.columns)]
+    return [sql, *_fill(index)]
 
 
 def matching(index: SearchIndex, terms: Sequence[Term]) -> Matching:
     """The rows that match, the FTS5 table first; its name in front of the text is its ``bm25``."""
     name = _quote(index.name)
-    found = (
-        f"(SELECT rowid AS hf_search_key, -bm25({name}) AS hf_search_score FROM {name} WHERE {name} MATCH ?)"
-    )
+    keys = "".join(f", {own} AS hf_search_key_{number}" for number, own in enumerate(index.kept_as))
+    found = f"SELECT rowid AS hf_search_row, -bm25({name}) AS hf_search_score{keys} FROM {name}"
     # SQLite keeps the order of a CROSS JOIN.
-    source = f"{found} AS hf_search_found CROSS JOIN {_quote(index.table)}"
-    key = f"{_quote(index.table)}.{_quote(index.detail)}"
-    return Matching(("hf_search_score", []), (source, [_query(terms)]), (f"{key} = hf_search_key", []))
+    source = f"({found} WHERE {name} MATCH ?) AS hf_search_found CROSS JOIN {_quote(index.table)}"
+    same = " AND ".join(
+        f"{_quote(index.table)}.{_quote(key)} = hf_search_key_{number}"
+        for number, key in enumerate(index.keys)
+    )
+    return Matching(("hf_search_score", []), (source, [_query(terms)]), (same, []), "hf_search_row")
 
 
 def _query(terms: Sequence[Term]) -> str:
@@ -159,19 +199,23 @@ def _phrase(term: Term) -> str:
 
 
 def marked(
-    run: Run, index: SearchIndex, terms: Sequence[Term], rows: Sequence[Mapping[str, Any]]
+    run: Run,
+    index: SearchIndex,
+    terms: Sequence[Term],
+    rows: Sequence[Mapping[str, Any]],
+    handles: Sequence[Any],
 ) -> list[list[Marked]]:
     """The searched columns of each row, from the search's own copy."""
     name, border = _quote(index.name), f"\ue000{secrets.token_hex(8)}\ue000"
-    texts = ", ".join(f"highlight({name}, {place}, ?, ?)" for place in range(len(index.columns)))
-    keys = [row[index.detail] for row in rows]
+    first = 0 if index.kept_as == _NUMBER else len(index.kept_as)
+    texts = ", ".join(f"highlight({name}, {first + at}, ?, ?)" for at in range(len(index.columns)))
     found = run(
         f"SELECT rowid, {texts} FROM {name} WHERE {name} MATCH ? "
         "AND rowid IN (SELECT value FROM json_each(?))",
-        (*([border, border] * len(index.columns)), _query(terms), json.dumps(keys)),
+        (*([border, border] * len(index.columns)), _query(terms), json.dumps(handles)),
     ).fetchall()
-    by_key = {key: [_spans(str(text or ""), border) for text in values] for key, *values in found}
-    return [by_key.get(key, []) for key in keys]
+    known = {number: [_spans(str(text or ""), border) for text in values] for number, *values in found}
+    return [known.get(number, []) for number in handles]
 
 
 def _spans(text: str, border: str) -> Marked:
