@@ -171,6 +171,32 @@ def test_a_view_and_a_table_without_row_numbers(db, engine_name):
     assert db.verify_array("plain", "x").nbytes == LARGE.nbytes
 
 
+def test_who_looks_at_a_row_sees_the_array_itself(db, engine_name):
+    """A large array may be written into empty bytes, which nobody else may see."""
+    if engine_name != "sqlite":
+        pytest.skip("PostgreSQL takes a value whole")
+    large = np.random.default_rng(2).integers(1, 256, 5 * BLOCK, dtype=np.uint8)
+    db.execute("CREATE TABLE log (data BLOB)")
+    db.execute("CREATE TABLE watched (id INTEGER PRIMARY KEY, data BLOB)")
+    for moment in ("INSERT", "UPDATE"):
+        action = "INSERT INTO log VALUES (NEW.data)"
+        db.execute(f"CREATE TRIGGER after_{moment.lower()} AFTER {moment} ON watched BEGIN {action}; END")
+    db.execute(
+        "CREATE TABLE checked (id INTEGER PRIMARY KEY, data BLOB CHECK (substr(data, 1, 2) = x'8948'))"
+    )
+    db.execute("CREATE TABLE indexed (id INTEGER PRIMARY KEY, data BLOB UNIQUE)")
+    mark = "mark BLOB AS (substr(data, 1, 2)) STORED"
+    db.execute(f"CREATE TABLE computed (id INTEGER PRIMARY KEY, data BLOB, {mark})")
+    for table in ("watched", "checked", "indexed", "computed", "plain"):
+        for array in (large[: 4 * BLOCK], large, large[::-1]):
+            assert db.save_array(table, array, 1, compress=False) == 1
+            assert_same(db.load_array(table, 1), np.ascontiguousarray(array))
+    assert [row["data"].size for row in db.select("log")] == [4 * BLOCK, 5 * BLOCK, 5 * BLOCK]
+    assert db.select("log")[1]["data"].tobytes() == large.tobytes()
+    assert db.find_one("computed")["mark"] == MARK[:2]
+    assert db.execute("PRAGMA cache_spill").scalar() > 0
+
+
 ROWS = [
     slice(0, 1),
     slice(5, 50_000),

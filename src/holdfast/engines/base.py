@@ -368,6 +368,22 @@ class Blobs(Protocol):
         """Store what goes into a new column as it is: it is compressed already, or not worth it."""
         ...
 
+    def room(self, raw: Any, info: TableInfo, length: int) -> str | None:
+        """SQL for so many empty bytes, its mark the length, where filling them is better than a parameter."""
+        ...
+
+    def fill(
+        self,
+        raw: Any,
+        statement: tuple[str, Sequence[Any]],
+        info: TableInfo,
+        column: str,
+        condition: tuple[str, Sequence[Any]],
+        parts: Sequence[Any],
+    ) -> None:
+        """Run ``statement``, which makes room in one row, and write ``parts`` there; inside a transaction."""
+        ...
+
 
 Translate = Callable[[BaseException], Error]
 

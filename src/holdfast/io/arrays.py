@@ -12,7 +12,7 @@ from holdfast.core import rows, schema
 from holdfast.core.executor import Executor
 from holdfast.core.query import Params
 from holdfast.core.transaction import Transaction
-from holdfast.core.where import Where, condition
+from holdfast.core.where import Where, condition, encode
 from holdfast.engines.base import Blob, Changed, TableInfo
 from holdfast.errors import (
     ColumnNotFound,
@@ -24,7 +24,7 @@ from holdfast.errors import (
     ValueRefused,
     did_you_mean,
 )
-from holdfast.types.array import MOST_BYTES, Framed, Stored, frame, has_mark, is_array
+from holdfast.types.array import MOST_BYTES, Framed, Stored, framed, has_mark, is_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,14 +61,14 @@ def save(
     compress: bool | str = "auto",
 ) -> Any:
     """Write one array under ``key``, in the place of one that is there, and return the key."""
-    framed = _framed(table, column, array, compress)
+    stored = _framed(table, column, array, compress)
     try:
         info = executor.describe(table)
     except TableNotFound:
         with Transaction(executor):
             _create(executor, table, key, column)
-            return _write(executor, executor.describe(table), framed, array, key, column, metadata)
-    return _write(executor, info, framed, array, key, column, metadata)
+            return _write(executor, executor.describe(table), stored, array, key, column, metadata)
+    return _write(executor, info, stored, array, key, column, metadata)
 
 
 def save_many(
@@ -118,12 +118,12 @@ def _framed(table: str, column: str, array: Any, compress: bool | str) -> Framed
     if array.nbytes > MOST_STORED and compress is False:
         raise _too_large(table, column)
     try:
-        data = frame(array, compress)
+        stored = framed(array, compress)
     except ValueRefused as exc:
         raise ValueRefused(f"{table}.{column}: {exc.message}", hint=exc.hint) from exc
-    if len(data) > MOST_STORED:
+    if stored.length > MOST_STORED:
         raise _too_large(table, column)
-    return Framed(data)
+    return stored
 
 
 def _too_large(table: str, column: str) -> ValueRefused:
@@ -165,7 +165,7 @@ def _binary(info: TableInfo, column: str) -> None:
 
 
 def _write(
-    executor: Executor, info: TableInfo, framed: Framed, array: Any, key: Any, column: str, metadata: Any
+    executor: Executor, info: TableInfo, stored: Framed, array: Any, key: Any, column: str, metadata: Any
 ) -> Any:
     _binary(info, column)
     kinds = {one.name: one.codec.kind.name for one in info.columns}
@@ -182,8 +182,44 @@ def _write(
             hint=did_you_mean("metadata", info.names, "columns"),
         )
     if key is None:
-        return rows.insert(executor, info.name, {**row, column: framed})
-    return rows.upsert(executor, info.name, {**_key(info, key), **row, column: framed})
+        return rows.insert(executor, info.name, {**row, column: stored})
+    keys = _key(info, key)
+    room = executor.drive(lambda raw: executor.engine.blobs.room(raw, info, stored.length))
+    if room is None:
+        return rows.upsert(executor, info.name, {**keys, **row, column: stored})
+    return _fill(executor, info, keys, row, column, stored, room)
+
+
+def _fill(
+    executor: Executor,
+    info: TableInfo,
+    keys: Mapping[str, Any],
+    row: Mapping[str, Any],
+    column: str,
+    stored: Framed,
+    room: str,
+) -> Any:
+    """Upsert the row with empty bytes and write the array into them, without a copy of its payload."""
+    quote = executor.engine.quote
+    values = [encode(info.name, info.column(name), value) for name, value in {**keys, **row}.items()]
+    names = [quote(name) for name in (*keys, *row, column)]
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names[len(keys) :])
+    sql = (
+        f"INSERT INTO {quote(info.name)} ({', '.join(names)}) VALUES ({'?, ' * len(values)}{room}) "
+        f"ON CONFLICT ({', '.join(names[: len(keys)])}) DO UPDATE SET {sets}"
+    )
+    found = " AND ".join(f"{name} = ?" for name in names[: len(keys)])
+    statement = executor.native(sql), [*values, stored.length]
+    where = executor.native(found), values[: len(keys)]
+    with Transaction(executor):
+        executor.drive(
+            lambda raw: executor.engine.blobs.fill(raw, statement, info, column, where, stored.parts)
+        )
+    decoders = [info.column(name).codec.decode for name in keys]
+    plain = [decode(value) if decode else value for decode, value in zip(decoders, values, strict=False)]
+    by_name = dict(zip(keys, plain, strict=False))
+    answer = tuple(by_name[name] for name in info.primary_key)
+    return answer[0] if len(answer) == 1 else answer
 
 
 def _dtype_text(dtype: Any) -> str:

@@ -67,16 +67,28 @@ def is_array(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """The bytes of an array that is framed already; a binary column takes them as they are."""
+    """An array's stored form, which a binary column takes as it is; the payload is not copied."""
 
-    data: bytes
+    parts: tuple[Any, ...]
+
+    @property
+    def length(self) -> int:
+        return sum(map(len, self.parts))
+
+    def joined(self) -> bytes:
+        return b"".join(self.parts)
 
 
 # Writing
 
 
 def frame(array: NDArray[Any], compress: bool | str = False) -> bytes:
-    """Return the bytes of ``array``: dtype, shape, byte order and C or F order are kept.
+    """Return the stored form of ``array`` as bytes; see :func:`framed`."""
+    return framed(array, compress).joined()
+
+
+def framed(array: NDArray[Any], compress: bool | str = False) -> Framed:
+    """Return the stored form of ``array``: dtype, shape, byte order and C or F order are kept.
 
     ``compress="auto"`` tries some of the array with zstd, where that is installed.
 
@@ -98,7 +110,7 @@ def frame(array: NDArray[Any], compress: bool | str = False) -> bytes:
     fields = (length, len(payload), len(header), BLOCK, bytes(16), MARK)
     unproved = _FRAME.pack(MARK, _VERSION, 0, *fields)
     start = _FRAME.pack(MARK, _VERSION, _checksum(unproved, table + header), *fields)
-    return b"".join((start, table, header, *stored))
+    return Framed((start, table, header, *stored))
 
 
 def _checksum(start: Any, rest: Any) -> int:

@@ -25,7 +25,7 @@ def as_bytes(value: bytes | bytearray | memoryview) -> bytes:
 def _encode(value: Any) -> bytes | None:
     if type(value) is not bytes:
         if type(value) is Framed:
-            return value.data
+            return value.joined()
         if is_array(value):
             return frame(value)
         value = plain(value)

@@ -67,3 +67,19 @@ def _held(value: bytes | None) -> Blob:
 def keep_as_it_is(run: Run, table: str, column: str) -> None:
     """Let the server not try to compress the column: it takes two thirds of the time of a write."""
     run(f"ALTER TABLE {quote(table)} ALTER COLUMN {quote(column)} SET STORAGE EXTERNAL")
+
+
+def room(raw: Any, info: TableInfo, length: int) -> str | None:
+    """The server takes a value whole."""
+    return None
+
+
+def fill(
+    raw: Any,
+    statement: tuple[str, Sequence[Any]],
+    info: TableInfo,
+    column: str,
+    condition: tuple[str, Sequence[Any]],
+    parts: Sequence[Any],
+) -> None:
+    raise NotImplementedError

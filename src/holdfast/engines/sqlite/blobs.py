@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from holdfast.errors import InvalidQuery
 
 # Opening a value costs as much as reading this many bytes of it.
 _SMALL = 1 << 16
+# From here on the copies that a parameter needs cost more than a second look at the row.
+_LARGE = 1 << 20
+# Who would see the empty bytes: a check, a computed column, an index; without row numbers nothing is filled.
+_WATCHES = re.compile(r"\b(check|unique|as|without)\b", re.IGNORECASE)
 
 
 @contextmanager
@@ -63,11 +68,15 @@ def _part(blob: Any, start: int, stop: int) -> bytes:
     return found
 
 
-def _incremental(raw: Any, info: TableInfo, column: str, source: str, values: Sequence[Any]) -> Any:
-    """An open value, or ``None``: views, computed columns and tables WITHOUT ROWID have none."""
+def _row_number(info: TableInfo) -> str | None:
     taken = {name.lower() for name in info.names}
     free = (name for name in ("rowid", "_rowid_", "oid") if name not in taken)
-    number = quote(info.rowid_key) if info.rowid_key else next(free, None)
+    return quote(info.rowid_key) if info.rowid_key else next(free, None)
+
+
+def _incremental(raw: Any, info: TableInfo, column: str, source: str, values: Sequence[Any]) -> Any:
+    """An open value, or ``None``: views, computed columns and tables WITHOUT ROWID have none."""
+    number = _row_number(info)
     if info.is_view or number is None:
         return None
     try:
@@ -79,3 +88,43 @@ def _incremental(raw: Any, info: TableInfo, column: str, source: str, values: Se
 
 def keep_as_it_is(run: Run, table: str, column: str) -> None:
     """SQLite compresses nothing."""
+
+
+def room(raw: Any, info: TableInfo, length: int) -> str | None:
+    """A parameter is copied twice, as a whole; a value that is filled is copied from the array to its pages.
+
+    The same as a parameter it is only where nobody looks at the row in between.
+    """
+    if length < _LARGE or info.is_view or _row_number(info) is None:
+        return None
+    others = raw.execute(
+        "SELECT type, sql FROM main.sqlite_master WHERE lower(tbl_name) = lower(?) AND sql IS NOT NULL "
+        "UNION ALL SELECT 'temp', sql FROM temp.sqlite_master WHERE lower(tbl_name) = lower(?)",
+        (info.name, info.name),
+    ).fetchall()
+    if [kind for kind, _ in others] != ["table"] or _WATCHES.search(others[0][1]):
+        return None
+    return "zeroblob(?)"
+
+
+def fill(
+    raw: Any,
+    statement: tuple[str, Sequence[Any]],
+    info: TableInfo,
+    column: str,
+    condition: tuple[str, Sequence[Any]],
+    parts: Sequence[Any],
+) -> None:
+    """Pages stay in memory until they are filled, or each would be written twice."""
+    spills = raw.execute("PRAGMA cache_spill").fetchone()[0]
+    raw.execute("PRAGMA cache_spill = OFF")
+    try:
+        raw.execute(*statement)
+        found = f"SELECT {_row_number(info)} FROM {quote(info.name)} WHERE {condition[0]}"
+        (number,) = raw.execute(found, condition[1]).fetchone()
+        with raw.blobopen(info.name, column, number) as blob:
+            for part in parts:
+                blob.write(part)
+    finally:
+        if spills:
+            raw.execute("PRAGMA cache_spill = ON")
