@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +21,8 @@ from holdfast.errors import (
     InvalidQuery,
     KeyNotUnique,
     NotNullViolation,
+    NotSupported,
+    ReadOnlyError,
     UniqueViolation,
     ValueRefused,
 )
@@ -423,3 +430,228 @@ def test_progress_is_shown_on_standard_error_only(
 def test_progress_of_a_generator_has_no_end(t: Database, capfd: pytest.CaptureFixture[str]) -> None:
     assert t.insert_many("t", ({"name": f"p{i}"} for i in range(25)), progress=True) == 25
     assert "25/25" in capfd.readouterr().err
+
+
+# The fast ways do what single rows do
+
+
+def counted(count: int, start: int = 1) -> list[dict[str, Any]]:
+    return [{"id": i, "name": f"n{i}", "n": i} for i in range(start, start + count)]
+
+
+@pytest.fixture
+def plain(db: Database) -> Database:
+    """A table without an index besides its key, the kind for which SQLite has flat statements."""
+    db.create_table(
+        "p", {"id": "INTEGER PRIMARY KEY", "name": "TEXT", "n": "INTEGER DEFAULT 7"}, checks="n >= 0"
+    )
+    return db
+
+
+@pytest.mark.parametrize("count", [1, 19, 20, 99, 100, 101, 250, 2_000, 2_001, 23_456])
+def test_any_number_of_rows(plain: Database, count: int) -> None:
+    assert plain.insert_many("p", counted(count)) == count
+    assert plain.count("p") == count
+    assert plain.update_many("p", [{"id": i, "n": 2 * i} for i in range(count, 0, -1)]) == count
+    assert plain.upsert_many("p", [{"id": i, "name": "u"} for i in range(2, count + 2)]) == count
+    wanted = [
+        {"id": i, "name": "u" if i > 1 else "n1", "n": 2 * i if i <= count else 7}
+        for i in range(1, count + 2)
+    ]
+    assert contents(plain, "p") == wanted
+
+
+@pytest.mark.parametrize("mode", ["update", "replace", "ignore"])
+@pytest.mark.parametrize("copies", [1, 2, 30])
+def test_a_key_that_comes_again_is_written_row_by_row(plain: Database, mode: str, copies: int) -> None:
+    given = [{"id": i % 40, "name": f"copy {turn}"} for turn in range(copies + 1) for i in range(40)]
+    given.append({"id": 5, "name": "last"})
+    written = plain.insert_many("p", given, on_conflict=mode)
+    assert written == (40 if mode == "ignore" else len(given))
+    found = {row["id"]: row["name"] for row in contents(plain, "p")}
+    last = "copy 0" if mode == "ignore" else f"copy {copies}"
+    assert found == dict.fromkeys(range(40), last) | {5: last if mode == "ignore" else "last"}
+
+
+def test_an_update_that_comes_again_wins(plain: Database) -> None:
+    plain.insert_many("p", counted(100))
+    given = [{"id": i, "n": turn} for turn in range(4) for i in range(1, 101)]
+    assert plain.update_many("p", given) == 400
+    assert {row["n"] for row in contents(plain, "p")} == {3}
+
+
+def test_a_row_that_a_later_one_replaces_is_checked_all_the_same(plain: Database) -> None:
+    given = [*counted(50), {"id": 60, "name": "x", "n": -1}, {"id": 60, "name": "x", "n": 1}]
+    with pytest.raises(CheckViolation) as caught:
+        plain.upsert_many("p", given)
+    assert caught.value.row_number == 51
+    assert plain.count("p") == 0
+
+
+@pytest.mark.parametrize("place", [0, 1, 99, 100, 1_999, 2_000, 24_999])
+def test_the_row_at_fault_is_named_wherever_it_is(plain: Database, place: int) -> None:
+    plain.insert_many("p", counted(25_000))
+    plain.delete("p", {"id >": 0})
+    for change, error in (({"n": -1}, CheckViolation), ({"id": 25_001}, UniqueViolation)):
+        given = [{"id": 25_001, "name": "there", "n": 0}, *counted(25_000)]
+        given[place + 1] |= change
+        for rows in (given, iter(given)):
+            with pytest.raises(error) as caught:
+                plain.insert_many("p", rows)
+            assert caught.value.row_number == place + 2
+    assert plain.count("p") == 0
+
+
+def test_a_foreign_key_checked_at_the_end_names_its_row(plain: Database) -> None:
+    plain.insert_many("p", counted(10))
+    plain.create_table("c", {"id": "INTEGER PRIMARY KEY", "p": int}, foreign_keys={"p": "p(id)"})
+    given = [{"id": i, "p": 1 + i % 10} for i in range(5_000)]
+    given[4_321]["p"] = 99
+    for call in (plain.insert_many, plain.upsert_many):
+        with pytest.raises(ForeignKeyViolation) as caught:
+            call("c", given)
+        assert caught.value.row_number == 4_322
+    assert plain.count("c") == 0
+
+
+def test_a_row_may_not_refer_to_one_that_comes_later(db: Database) -> None:
+    db.create_table("tree", {"id": "INTEGER PRIMARY KEY", "above": int}, foreign_keys={"above": "tree(id)"})
+    downwards = [{"id": i, "above": i - 1 or None} for i in range(1, 201)]
+    with pytest.raises(ForeignKeyViolation) as caught:
+        db.insert_many("tree", downwards[::-1])
+    assert caught.value.row_number == 1
+    assert db.insert_many("tree", downwards) == 200
+
+
+def test_keys_given_by_hand_move_the_sequence_and_never_back(plain: Database) -> None:
+    plain.insert_many("p", counted(100))
+    assert plain.insert("p", {"name": "next"}) == 101
+    plain.delete("p", {"id <": 50})
+    plain.insert_many("p", counted(30))
+    assert plain.insert("p", {"name": "next"}) == 102
+    plain.upsert_many("p", counted(30, start=500))
+    assert plain.insert("p", {"name": "next"}) == 530
+    assert plain.insert_many("p", [{"name": "generated"}] * 25) == 25
+    assert plain.insert("p", {"name": "next"}) == 556
+
+
+def test_rows_that_differ_in_columns_in_long_runs(plain: Database) -> None:
+    given: list[dict[str, Any]] = []
+    for run in range(4):
+        for i in range(150):
+            key = 1_000 * run + i
+            given.append({"id": key, "name": "x"} if run % 2 else {"n": 1, "id": key})
+    given += [{"id": 9_000 + i} if i % 2 else {"name": "y", "id": 9_000 + i} for i in range(40)]
+    for rows in (given, iter(given)):
+        assert plain.insert_many("p", rows) == len(given)
+        assert plain.count("p", {"name": "x", "n": 7}) == 300
+        assert plain.count("p", {"name": None, "n": 1}) == 300
+        assert plain.count("p", {"name": None, "n": 7}) == 20
+        plain.delete("p", all_rows=True)
+
+
+def test_every_type_by_every_way(db: Database) -> None:
+    when = datetime(2024, 5, 17, 12, 30, 1, 250)
+    values: dict[str, tuple[str, Any]] = {
+        "i": ("INTEGER", 2**63 - 1), "s": ("SMALLINT", -5), "f": ("REAL", 0.1), "c": ("CHAR(3)", "ab "),
+        "t": ("TEXT", 'é"\\\t\n\x01'), "v": ("VARCHAR(5)", "abcde"), "b": ("BOOLEAN", False),
+        "d": ("DATE", when.date()), "ti": ("TIME", when.time()), "ts": ("TIMESTAMP", when),
+        "tz": ("TIMESTAMPTZ", when.replace(tzinfo=UTC)), "n": ("NUMERIC(12,3)", Decimal("-12.500")),
+        "j": ("JSON", {"a": [1, "\x01", None]}), "jb": ("JSONB", "text"), "u": ("UUID", UUID(int=2**127)),
+        "y": ("BLOB", b"\x00\xff"),
+    }  # fmt: skip
+    db.create_table(
+        "all", {"id": "INTEGER PRIMARY KEY", **{name: kind for name, (kind, _) in values.items()}}
+    )
+    row = {name: value for name, (_, value) in values.items()}
+    nothing = dict.fromkeys(row)
+    given = [{"id": i, **(row if i % 3 else nothing)} for i in range(1, 61)]
+    for verb in (db.insert_many, db.upsert_many, db.update_many):
+        assert verb("all", given) == 60
+        assert db.select("all", order_by="id") == given
+    for name in row:
+        db.upsert_many("all", [{"id": i, name: row[name]} for i in range(1, 61)])
+    assert db.count("all", {"i": row["i"], "u": row["u"]}) == 60
+
+
+def test_an_index_makes_no_difference(plain: Database) -> None:
+    plain.create_index("p", ["name"], unique=True)
+    assert plain.insert_many("p", counted(300)) == 300
+    assert (
+        plain.insert_many("p", [{"name": f"n{i}", "n": 1} for i in range(200, 400)], on_conflict="ignore")
+        == 99
+    )
+    given = [{"name": f"n{i}", "n": 5} for i in range(300, 0, -1)]
+    assert plain.update_many("p", given, key="name") == 300
+    assert plain.count("p", {"n": 5}) == 300
+
+
+def test_text_keys_that_the_database_takes_for_equal(db: Database) -> None:
+    if db.engine.dialect.name == "sqlite":
+        db.execute("CREATE TABLE k (k TEXT COLLATE NOCASE PRIMARY KEY, v INTEGER)")
+    else:
+        try:
+            db.execute(
+                "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            )
+        except NotSupported:
+            pytest.skip("this server was built without ICU")
+        db.execute("CREATE TABLE k (k TEXT COLLATE nocase PRIMARY KEY, v INTEGER)")
+    given = [{"k": f"{letter}{i}", "v": turn} for turn, letter in enumerate("aA") for i in range(30)]
+    assert db.upsert_many("k", given) == 60
+    assert db.count("k") == db.count("k", {"v": 1}) == 30
+    assert db.update_many("k", [{"k": row["k"], "v": row["v"] + 10} for row in given], key="k") == 60
+    assert db.count("k", {"v": 11}) == 30
+
+
+def test_a_write_in_a_read_only_transaction_is_refused(plain: Database) -> None:
+    for count in (1, 50):
+        with pytest.raises(ReadOnlyError), plain.transaction(read_only=True):
+            plain.upsert_many("p", counted(count))
+    assert plain.insert_many("p", counted(50)) == 50
+
+
+def test_bulk_calls_inside_a_generator_of_another(plain: Database) -> None:
+    def given() -> Iterator[dict[str, Any]]:
+        for i in range(60):
+            if i % 20 == 0:
+                plain.upsert_many("p", counted(25, start=1_000 + i))
+            yield {"id": i, "name": "outer"}
+
+    assert plain.upsert_many("p", given()) == 60
+    assert plain.count("p") == 125
+
+
+MEMORY = """
+import resource, sys
+import holdfast
+db = holdfast.connect(sys.argv[1])
+def rows(n):
+    return ({"id": i, "name": "x" * 40, "n": i} for i in range(n))
+for verb in (db.insert_many, db.upsert_many, db.update_many):
+    verb("p", rows(100))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+db.delete("p", all_rows=True)
+for verb in (db.insert_many, db.upsert_many, db.update_many):
+    assert verb("p", rows(300_000)) == 300_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_stays_flat(plain: Database, url: str) -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY, url], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64 * 1024
+
+
+def test_a_row_beyond_what_the_server_can_store_is_not_a_failed_connection(
+    db: Database, engine_name: str
+) -> None:
+    columns = [f"c{number}" for number in range(1_400)]
+    db.create_table("t", dict.fromkeys(columns, "REAL"))
+    if engine_name == "sqlite":
+        assert db.insert_many("t", [dict.fromkeys(columns, 0.5)] * 30) == 30
+        return
+    for rows in (1, 30):
+        with pytest.raises(DatabaseError, match="row is too big"):
+            db.insert_many("t", [dict.fromkeys(columns, 0.5)] * rows)
+    assert db.count("t") == 0

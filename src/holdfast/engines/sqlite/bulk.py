@@ -11,6 +11,7 @@ from holdfast.engines.base import Batch, Load, Run, TableInfo
 from holdfast.engines.names import quote_identifier
 
 ROWS = 100
+ROWS_OF_UPDATES = 500
 MOST_PARAMETERS = 32_000
 # Values that are equal in Python exactly where they are equal in SQLite, whatever a column is declared as.
 _EXACT = frozenset({"integer", "text", "uuid", "date", "time", "timestamp", "timestamptz", "boolean"})
@@ -62,7 +63,8 @@ class Flat:
 def writer(run: Run, load: Load) -> Flat | None:
     """Flat statements where they are faster and do the same as single ones."""
     info = load.info
-    rows = min(ROWS, MOST_PARAMETERS // max(1, len(load.columns)))
+    most = ROWS if load.verb == "insert" else ROWS_OF_UPDATES
+    rows = min(most, MOST_PARAMETERS // max(1, len(load.columns)))
     if info.is_view or rows < 2 or not load.columns or _refers_to_itself(run, info.name):
         return None
     if load.verb == "update":
