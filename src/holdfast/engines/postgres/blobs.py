@@ -15,6 +15,8 @@ from holdfast.engines.names import quote_identifier as quote
 _SMALL = 1 << 17
 # The driver holds an answer twice before it hands it out, so a large value is fetched in pieces.
 _PIECE = 1 << 20
+# Up to here that does not matter, and all of it comes fastest in one go.
+_WHOLE = 1 << 24
 
 
 @contextmanager
@@ -33,28 +35,28 @@ def opened(
         return cursor.execute(sql, [*values, *more], binary=True, prepare=True).fetchone()
 
     version = "'', ''" if info.is_view else "xmin::text, ctid::text"
+    packed = f"pg_column_size({name}) < octet_length({name})"
     small = f"octet_length({name}) <= {_SMALL}"
-    row = ask(f"SELECT octet_length({name}), CASE WHEN {small} THEN {name} END, {version} {source}")
+    row = ask(f"SELECT octet_length({name}), CASE WHEN {small} THEN {name} END, {packed}, {version} {source}")
     if row is None or row[0] is None or row[1] is not None:
         yield row and _held(row[1])
         return
     # A part of a compressed value costs as much as all that lies before it.
-    packed = f"SELECT pg_column_size({name}) < octet_length({name}) {source}"
-    if info.is_view or (ask(packed) or (True,))[0]:
+    if info.is_view or row[2]:
         row = ask(f"SELECT {name} {source}")
         yield row and _held(row[0])
         return
-    first = len(values) + 1
+    first, size = len(values) + 1, row[0]
     part = f"SELECT substring({name} FROM ${first}::int4 FOR ${first + 1}::int4), {version} {source}"
 
-    def read(start: int, stop: int) -> bytes:
-        found = ask(part, start + 1, stop - start)
-        if found is None or found[1:] != row[2:]:
+    def read(start: int, stop: int) -> memoryview:
+        is_all = stop - start > _PIECE and stop - start > size - _PIECE
+        found = ask(f"SELECT {name}, {version} {source}") if is_all else ask(part, start + 1, stop - start)
+        if found is None or found[1:] != row[3:]:
             raise Changed
-        data: bytes = found[0]
-        return data
+        return memoryview(found[0])[start:stop] if is_all else memoryview(found[0])
 
-    yield Blob(row[0], read, _PIECE)
+    yield Blob(size, read, None if size <= _WHOLE else _PIECE)
 
 
 def _held(value: bytes | None) -> Blob:
