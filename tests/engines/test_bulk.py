@@ -16,6 +16,7 @@ from holdfast import Database
 from holdfast.errors import (
     CheckViolation,
     ColumnNotFound,
+    DatabaseError,
     Error,
     ForeignKeyViolation,
     InvalidQuery,
@@ -655,3 +656,36 @@ def test_a_row_beyond_what_the_server_can_store_is_not_a_failed_connection(
         with pytest.raises(DatabaseError, match="row is too big"):
             db.insert_many("t", [dict.fromkeys(columns, 0.5)] * rows)
     assert db.count("t") == 0
+
+
+WIDE = """
+import resource, sys
+import holdfast
+db = holdfast.connect(sys.argv[1])
+db.create_table("wide", {"id": "INTEGER PRIMARY KEY", "data": "BLOB"})
+db.insert_many("wide", ({"id": -i, "data": bytes(1_000_000)} for i in range(1, 3)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert db.insert_many("wide", ({"id": i, "data": bytes(1_000_000)} for i in range(200))) == 200
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_stays_flat_with_large_values(url: str) -> None:
+    done = subprocess.run([sys.executable, "-c", WIDE, url], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64 * 1024
+
+
+def test_what_copy_would_let_pass_is_written_as_insert_does(db: Database) -> None:
+    if db.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no COPY")
+    db.execute("CREATE TABLE always (id BIGINT GENERATED ALWAYS AS IDENTITY, n BIGINT)")
+    with pytest.raises(Error, match="row 1"):
+        db.insert_many("always", [{"id": i, "n": i} for i in range(50)])
+    assert db.insert_many("always", [{"n": i} for i in range(50)]) == 50
+    db.execute("CREATE VIEW seen AS SELECT n FROM always WHERE n < 10")
+    assert db.insert_many("seen", [{"n": 5}] * 50) == 50
+    assert db.count("always") == 100
+    db.execute("CREATE TABLE ruled (n BIGINT)")
+    db.execute("CREATE RULE nothing AS ON INSERT TO ruled DO INSTEAD NOTHING")
+    db.insert_many("ruled", [{"n": 5}] * 50)
+    assert db.count("ruled") == 0

@@ -13,7 +13,7 @@ from holdfast.core import frames
 from holdfast.errors import InvalidQuery
 
 Names = tuple[str, ...]
-_FIRST, _LEAST = 200, 20
+_FIRST = 20
 _BYTES = 2 << 20
 _SAMPLE = 8
 _FORMS = "dicts, tuples, dataclasses, Pydantic models, a DataFrame or an Arrow table"
@@ -92,7 +92,7 @@ def _read(rows: Iterator[Any], picked: Names | None, default: Names, size: int) 
             raise failure
         if len(batch) < wanted:
             return
-        wanted = min(size, max(_LEAST, _BYTES // _weight(batch)), wanted * 4)
+        wanted = min(size, max(1, _BYTES // _weight(batch)), wanted * 4)
 
 
 def _weight(batch: list[Any]) -> int:
