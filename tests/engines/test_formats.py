@@ -469,3 +469,69 @@ def test_an_error_in_the_caller_is_not_the_files(db, tmp_path):
         pytest.raises(errors.ReadOnlyError),
     ):
         fixed.load("t", tmp_path / "t.jsonl")
+
+
+WIDE = """
+import resource, sys
+import holdfast
+import pyarrow, pyarrow.parquet
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with holdfast.connect(sys.argv[1]) as db:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "x": "BLOB"})
+    db.create_table("copy", {"id": "INTEGER PRIMARY KEY", "x": "BLOB"})
+    db.insert_many("t", ({"id": n, "x": bytes([n % 256, n % 7]) * 50_000} for n in range(2_000)))
+    before = peak()
+    assert db.export("t", sys.argv[2]) == 2_000
+    assert db.load("copy", sys.argv[2], progress=False) == 2_000
+    assert db.get("copy", 1999) == db.get("t", 1999)
+    print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("extension", ["jsonl"])
+def test_rows_of_200_megabytes_stay_flat(tmp_path, extension):
+    done = subprocess.run(
+        [sys.executable, "-c", WIDE, f"sqlite:///{tmp_path}/t.db", str(tmp_path / f"t.{extension}")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 64 * 1024
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "jsonl", "json", "parquet", "feather"])
+def test_files_go_through_a_pipe(tmp_path, name):
+    url = f"sqlite:///{tmp_path}/t.db"
+    with holdfast.connect(url) as db:
+        db.create_table("t", TYPES)
+        db.insert_many("t", [FULL, NULLS])
+        db.create_table("copy", TYPES)
+    program = [sys.executable, "-m", "holdfast.cli.main"]
+    given = subprocess.run(
+        [*program, "export", url, "t", "-", "--format", name], capture_output=True, timeout=60, check=True
+    )
+    assert given.stderr == b""
+    taken = subprocess.run(
+        [*program, "import", url, "copy", "-", "--format", name],
+        input=given.stdout,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert taken.stdout == b"loaded 2 rows into copy\n"
+    with holdfast.connect(url) as db:
+        assert db.select("copy") == db.select("t")
+
+
+def test_a_table_of_too_many_columns(db, tmp_path):
+    row = {f"c{number}": number for number in range(100_000)}
+    few = {name: [row[name]] for name in list(row)[:3_000]}
+    (tmp_path / "t.json").write_text(json.dumps([row]))
+    pq.write_table(pa.table(few), tmp_path / "t.parquet")
+    (tmp_path / "t.csv").write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
+    for name in ("t.json", "t.parquet", "t.csv"):
+        with pytest.raises(errors.Error) as caught:
+            db.load("t", tmp_path / name)
+        assert len(str(caught.value)) < 2_000
+        assert db.list_tables() == []

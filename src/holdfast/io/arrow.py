@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 5_000
+BATCH_OF_BLOBS = 64
+BATCH_BYTES = 4 << 20
 TYPE_KEY = b"holdfast.type"
 _MOST_DIGITS = 76
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -91,7 +93,7 @@ def record_batches(
     pa = pyarrow()
 
     def stream() -> tuple[list[str], Sequence[str], Batches]:
-        return query.stream_typed(executor, table_or_sql, *args, batch_size=BATCH, **kwargs)
+        return stream_typed(executor, table_or_sql, *args, **kwargs)
 
     names, types, batches = stream()
     query.refuse_same_names(names)
@@ -113,6 +115,16 @@ def record_batches(
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return schema, built()
+
+
+def stream_typed(
+    executor: Executor, table_or_sql: str, *args: Any, **kwargs: Any
+) -> tuple[list[str], Sequence[str], Batches]:
+    """Names, types and rows in batches, which are small where a row may hold a large value."""
+    found = query.stream_typed(executor, table_or_sql, *args, batch_size=BATCH, **kwargs)
+    if all(executor.engine.types.codec(text).kind.name != "bytes" for text in found[1]):
+        return found
+    return query.stream_typed(executor, table_or_sql, *args, batch_size=BATCH_OF_BLOBS, **kwargs)
 
 
 def _look(columns: list[_Out], open_ones: list[int], batches: Batches) -> list[list[tuple[Any, ...]]] | None:

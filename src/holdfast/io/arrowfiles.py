@@ -96,8 +96,9 @@ def load(
         try:
             if is_parquet:
                 source = _parquet().ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+                size = _rows_of_batch(source.metadata)
                 found = arrowrows.Batches(
-                    name, source.schema_arrow, lambda: source.iter_batches(arrow.BATCH, use_threads=False)
+                    name, source.schema_arrow, lambda: source.iter_batches(size, use_threads=False)
                 )
                 with source:
                     return entries.load(executor, table, found, if_exists, extra_columns, progress)
@@ -109,6 +110,12 @@ def load(
                 raise
             kind = "Parquet" if is_parquet else "Feather"
             raise ImportFailed(f"{name} is damaged, cut short, or no {kind} file") from exc
+
+
+def _rows_of_batch(metadata: Any) -> int:
+    groups = range(metadata.num_row_groups)
+    held = sum(metadata.row_group(place).total_byte_size for place in groups)
+    return arrowrows.rows_within(arrow.BATCH_BYTES, metadata.num_rows, held)
 
 
 def _feather(pa: Any, opened: Any, name: str) -> arrowrows.Batches:

@@ -12,7 +12,7 @@ from holdfast.core.executor import Executor
 from holdfast.engines.base import Column
 from holdfast.errors import DatabaseError, ImportFailed, InvalidQuery, ValueRefused
 from holdfast.io import entries
-from holdfast.io.arrow import BATCH, TYPE_KEY, pyarrow, type_text
+from holdfast.io.arrow import BATCH, BATCH_BYTES, TYPE_KEY, pyarrow, type_text
 from holdfast.types import Kind, KindName, classify
 from holdfast.types.array import has_mark, unframe
 
@@ -56,11 +56,13 @@ class Batches:
 
     def names(self) -> list[str]:
         names: list[str] = list(self.schema.names)
+        seen: set[str] = set()
         for place, name in enumerate(names, 1):
             if not name:
                 raise ImportFailed(f"{self.name}: column {place} has no name", hint="name it first")
-            if name in names[: place - 1]:
+            if name in seen:
                 raise ImportFailed(f"{self.name}: two columns are named {name!r}", hint="name them apart")
+            seen.add(name)
         if not names:
             raise ImportFailed(f"{self.name} has no columns", hint="a table needs one at least")
         return names
@@ -73,14 +75,18 @@ class Batches:
         fields = [self.schema.field(name) for name in self.names() if name not in known]
         return {field.name: self._type(pa, field) for field in fields}
 
-    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+    def given(self, columns: Sequence[Column]) -> list[str]:
+        known = {column.name for column in columns}
+        return [name for name in self.names() if name in known]
+
+    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[tuple[Any, ...]]:
         pa = pyarrow()
         kinds = {column.name: column.codec.kind.name for column in columns}
         names = self.names()
         for name in names:
             if name not in kinds:
                 takes(name)
-        taken = [name for name in names if name in kinds]
+        taken = self.given(columns)
         for name in taken:
             _kind_of(pa, self.name, self.schema.field(name))
         places = [names.index(name) for name in taken]
@@ -88,16 +94,18 @@ class Batches:
             raise ImportFailed(f"{self.name} has no column that the table takes")
         readers = [_read_as(pa, kinds[name], self.schema.field(name).type) for name in taken]
         for batch in self.open():
-            for start in range(0, batch.num_rows, BATCH):
-                part = batch.slice(start, BATCH)
-                values = [
-                    self._values(pa, name, part.column(at)) for name, at in zip(taken, places, strict=True)
+            size = rows_within(BATCH_BYTES, batch.num_rows, batch.nbytes)
+            for start in range(0, batch.num_rows, size):
+                part = batch.slice(start, size)
+                found = [
+                    _read_all(name, read, self._values(pa, name, part.column(at)))
+                    for name, at, read in zip(taken, places, readers, strict=True)
                 ]
-                for row in zip(*values, strict=True):
-                    yield {
-                        name: value if read is None or value is None else entries.read(name, read, value)
-                        for name, read, value in zip(taken, readers, row, strict=True)
-                    }
+                # A column ends before a value that is refused, and with it the rows.
+                yield from zip(*(values for values, _ in found), strict=False)
+                fault = min(found, key=lambda column: len(column[0]))[1]
+                if fault is not None:
+                    raise fault
 
     def _type(self, pa: Any, field: Any) -> str:
         """The declared type in the field's metadata if it goes with the field, otherwise the nearest."""
@@ -129,6 +137,26 @@ class Batches:
                 f"{self.name}: column {name!r} holds a value of {array.type} that Python cannot hold exactly",
                 hint="times go to microseconds and to the years 1 to 9999",
             ) from exc
+
+
+def rows_within(size: int, rows: int, held: int) -> int:
+    """How many of ``rows``, which weigh ``held`` bytes, are at most ``size`` bytes and a batch."""
+    return max(1, min(BATCH, size * rows // max(1, held)))
+
+
+def _read_all(
+    name: str, read: Callable[[Any], Any] | None, values: list[Any]
+) -> tuple[list[Any], ValueRefused | None]:
+    """The values as their column has them, up to the first that is refused, and that refusal."""
+    if read is None:
+        return values, None
+    found: list[Any] = []
+    try:
+        for value in values:
+            found.append(None if value is None else entries.read(name, read, value))
+    except ValueRefused as exc:
+        return found, exc
+    return found, None
 
 
 def _exact_type(pa: Any, type_: Any) -> Any:

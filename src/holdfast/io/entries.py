@@ -44,7 +44,11 @@ class Entries(Protocol):
         """A type for each column that is not ``known``."""
         ...
 
-    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+    def given(self, columns: Sequence[Column]) -> list[str] | None:
+        """Those of ``columns`` that each row has, in its order; ``None`` where rows are dicts."""
+        ...
+
+    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[Any]:
         """The rows; ``takes`` is asked of a name that is none of ``columns``."""
         ...
 
@@ -112,7 +116,7 @@ def _write(
     failed: list[ImportFailed] = []
     columns = [column for column in info.columns if not column.generated]
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[Any]:
         try:
             yield from found.rows(columns, takes)
         except ImportFailed as exc:
@@ -121,7 +125,8 @@ def _write(
             raise
 
     try:
-        return bulk.insert_many(executor, table, rows(), advance=advance)
+        given = found.given(columns) or None
+        return bulk.insert_many(executor, table, rows(), columns=given, advance=advance)
     except Error as exc:
         if failed:
             raise failed[0] from failed[0].__cause__

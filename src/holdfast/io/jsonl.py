@@ -27,12 +27,12 @@ from holdfast.core.progress import track
 from holdfast.engines.base import Column
 from holdfast.errors import ImportFailed, NotSupported, ValueRefused
 from holdfast.io import entries, jsontext, values
+from holdfast.io.arrow import stream_typed
 from holdfast.io.files import publishing
 from holdfast.io.guess import type_of_values
 from holdfast.types.array import frame, is_array
 from holdfast.types.kinds import KindName
 
-_BATCH = 5_000
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -54,7 +54,7 @@ def export(
     Raises:
         NotSupported: if a value has no form in JSON that would be read back; the file that was there stays.
     """
-    names, types, batches = query.stream_typed(executor, table_or_sql, *args, batch_size=_BATCH, **kwargs)
+    names, types, batches = stream_typed(executor, table_or_sql, *args, **kwargs)
     query.refuse_same_names(names)
     # A column of a table that has no type keeps whatever is put into it; a query just does not say.
     unsaid: KindName | None = "other" if query.is_table(executor, table_or_sql) else None
@@ -226,6 +226,9 @@ class _Entries:
 
     def names(self) -> None:
         """Not known before all was read."""
+
+    def given(self, columns: Sequence[Column]) -> None:
+        """Each says itself which it has."""
 
     def place(self, number: int) -> str:
         if self.documents.is_array:

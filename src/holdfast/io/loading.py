@@ -31,6 +31,8 @@ from holdfast.types import Storage
 IF_EXISTS = ("append", "fail", "replace")
 _BATCH = 2_000
 _SHOWN = 60
+# SQLite's own limit; PostgreSQL's is lower, and it says so itself.
+_MOST_COLUMNS = 2_000
 # What the row itself can be at fault for; anything else ends the import as it is.
 _ROW_FAULTS = (ValueRefused, IntegrityError)
 
@@ -117,11 +119,17 @@ def prepare_columns(
     ``place`` says where the names stand, for the message.
     """
     if not schema.table_exists(executor, table):
+        if len(names) > _MOST_COLUMNS:
+            raise ImportFailed(
+                f"{place}: {len(names):,} columns are more than a table holds ({_MOST_COLUMNS:,})",
+                hint="turn them into rows, or into one column of JSON",
+            )
         schema.create_table(executor, table, types(names))
         return
     refuse_existing(table, if_exists)
     info = executor.describe(table)
-    extra = [name for name in names if name not in info.names]
+    known = set(info.names)
+    extra = [name for name in names if name not in known]
     if extra and extra_columns == "error":
         raise ColumnNotFound(
             f"{place}: table {table!r} has no column {extra[0]!r}",

@@ -100,11 +100,13 @@ class Source:
         if first.fault is not None:
             self.fail(first.line, first.fault)
         names = [str(name or "") for name in first.fields]
+        seen: set[str] = set()
         for position, name in enumerate(names, 1):
             if not name:
                 self.fail(1, f"column {position} has no name", "a DataFrame is written with index=False")
-            if name in names[: position - 1]:
+            if name in seen:
                 self.fail(1, f"two columns are named {name!r}", "name them apart")
+            seen.add(name)
         return names
 
     def batches(self, width: int, size: int) -> Iterator[Batch]:
