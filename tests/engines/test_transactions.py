@@ -848,3 +848,75 @@ def test_signatures_of_the_two_ways_are_alike() -> None:
     block = inspect.signature(Database.transaction).parameters
     by_hand = inspect.signature(Database.begin_transaction).parameters
     assert list(block) == list(by_hand) == ["self", "isolation", "read_only"]
+
+
+# Interrupted
+
+
+def interrupt(db: Database, moment: str) -> None:
+    """Have Ctrl-C arrive when a statement that starts with ``moment`` is done, but nothing is noted of it."""
+    session = db._executor.session()
+    execute = session.execute
+
+    def interrupted(sql: str, params: Any) -> Any:
+        cursor = execute(sql, params)
+        if sql.startswith(moment):
+            session.execute = execute
+            raise KeyboardInterrupt
+        return cursor
+
+    session.execute = interrupted
+
+
+@pytest.mark.parametrize("moment", ["BEGIN", "SAVEPOINT", "INSERT", "RELEASE", "COMMIT"])
+def test_ctrl_c_between_a_statement_and_the_next_leaves_no_transaction_open(
+    t: Database, other: Database, moment: str
+) -> None:
+    interrupt(t, moment)
+    with pytest.raises(KeyboardInterrupt), t.transaction(), t.transaction():
+        t.insert("t", {"id": 1, "v": "a"})
+    t.insert("t", {"id": 2, "v": "b"})
+    with t.transaction():
+        t.insert("t", {"id": 3, "v": "c"})
+    kept = [1, 2, 3] if moment == "COMMIT" else [2, 3]
+    assert [row["id"] for row in other.select("t", order_by="id")] == kept
+
+
+@pytest.mark.parametrize("moment", ["SAVEPOINT", "RELEASE"])
+def test_ctrl_c_caught_around_an_inner_block_undoes_all_of_the_outer_one(
+    t: Database, other: Database, moment: str
+) -> None:
+    interrupt(t, moment)
+    with pytest.raises(TransactionAborted), t.transaction():
+        with suppress(KeyboardInterrupt), t.transaction():
+            t.insert("t", {"id": 1, "v": "a"})
+        t.insert("t", {"id": 2, "v": "b"})
+    t.insert("t", {"id": 3, "v": "c"})
+    assert [row["id"] for row in other.select("t")] == [3]
+
+
+def test_a_statement_that_failed_unseen_is_not_taken_for_a_commit(t: Database, other: Database) -> None:
+    done = False
+    with suppress(TransactionAborted):
+        with t.transaction():
+            t.insert("t", {"id": 1, "v": "a"})
+            with suppress(Exception):
+                t._executor.driver_connection().execute("SELECT * FROM nowhere")
+        done = True
+    assert other.count("t") == (1 if done else 0)
+
+
+def test_a_connection_lost_in_a_block_does_not_let_the_rest_of_it_be_kept(
+    t: Database, other: Database, engine_name: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("there is no server to lose")
+    with pytest.raises(TransactionAborted), t.transaction():
+        with suppress(Error), t.transaction():
+            pid = t.execute("SELECT pg_backend_pid()").scalar()
+            other.execute("SELECT pg_terminate_backend(?, 5000)", [pid])
+            t.insert("t", {"id": 1, "v": "a"})
+        with pytest.raises(TransactionAborted):
+            t.insert("t", {"id": 2, "v": "b"})
+    t.insert("t", {"id": 3, "v": "c"})
+    assert [row["id"] for row in other.select("t")] == [3]

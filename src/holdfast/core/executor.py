@@ -106,7 +106,8 @@ class Executor:
     def discard(self, session: Session) -> None:
         """Drop a connection that can no longer be trusted."""
         session.stack.clear()
-        session.fairy.invalidate()
+        if session.fairy.dbapi_connection is not None:
+            session.fairy.invalidate()
         session.ready = False
         if getattr(self._local, "session", None) is session:
             del self._local.session
@@ -228,7 +229,13 @@ class Executor:
         raw = borrowed.dbapi_connection if borrowed else session.raw
         try:
             yield from parts.stream(raw, native, params, batch_size, shared=borrowed is None)
+        except KeyboardInterrupt:
+            if borrowed is not None:
+                borrowed.invalidate()
+            raise
         except self._driver_error as exc:
+            if borrowed is not None and not parts.is_alive(raw):
+                borrowed.invalidate()
             if borrowed is None and session.stack:
                 session.aborted, session.ready = True, False
             raise self.engine.translate(exc) from exc
@@ -258,7 +265,11 @@ class Executor:
             self._suggest(error, native)
             self.forget()
         if not self.engine.connect.is_alive(session.raw):
-            self.discard(session)
+            if session.stack:
+                # On a new connection the rest of the transaction would be kept without its beginning.
+                session.aborted, session.ready = True, False
+            else:
+                self.discard(session)
             raise ConnectionLost(
                 "the connection to the database was lost",
                 hint="nothing was replayed; whether the last statement took effect is not known",

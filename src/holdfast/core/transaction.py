@@ -32,16 +32,21 @@ class Transaction:
 
     def __enter__(self) -> Transaction:
         self._session = session = self._executor.session()
-        if session.stack:
-            if self._isolation or self._read_only:
-                raise TransactionError(
-                    "a nested transaction takes the isolation and the access mode of the outer one",
-                    hint="give isolation= and read_only= to the outermost transaction",
-                )
-            savepoint(self._executor, session)
-        else:
-            begin(self._executor, session, isolation=self._isolation, read_only=self._read_only)
-        self._level = len(session.stack)
+        level = len(session.stack) + 1
+        try:
+            if level > 1:
+                if self._isolation or self._read_only:
+                    raise TransactionError(
+                        "a nested transaction takes the isolation and the access mode of the outer one",
+                        hint="give isolation= and read_only= to the outermost transaction",
+                    )
+                savepoint(self._executor, session)
+            else:
+                begin(self._executor, session, isolation=self._isolation, read_only=self._read_only)
+            self._level = level
+        except BaseException as failure:
+            _interrupted(self._executor, session, level, failure)
+            raise
         return self
 
     def __exit__(
@@ -52,10 +57,29 @@ class Transaction:
             if exc is None:
                 raise TransactionError("the transaction of this block has ended already")
             return
-        if exc is not None:
-            roll_back(self._executor, session, self._level)
-        else:
-            end(self._executor, session, self._level)
+        try:
+            if exc is not None:
+                roll_back(self._executor, session, self._level)
+            else:
+                end(self._executor, session, self._level)
+        except BaseException as failure:
+            _interrupted(self._executor, session, self._level, failure)
+            raise
+
+
+def _interrupted(executor: Executor, session: Session, level: int, failure: BaseException) -> None:
+    """Nobody knows where Ctrl-C left the connection between a statement and what is noted of it."""
+    if not isinstance(failure, Error) or (level == 1 and session.stack):
+        _give_up(executor, session, level)
+
+
+def _give_up(executor: Executor, session: Session, level: int) -> None:
+    """Have the whole transaction rolled back: at once, or by the outermost block when it ends."""
+    if level > 1 and session.stack:
+        del session.stack[level - 1 :]
+        session.aborted, session.ready = True, False
+    else:
+        executor.discard(session)
 
 
 def begin(executor: Executor, session: Session, *, isolation: str | None, read_only: bool) -> None:
@@ -117,7 +141,13 @@ def end(executor: Executor, session: Session, level: int = 1) -> None:
 
 def _commit(executor: Executor, session: Session) -> None:
     def attempt() -> None:
-        executor._attempt(lambda: session.execute("COMMIT", ()))
+        cursor = executor._attempt(lambda: session.execute("COMMIT", ()))
+        # PostgreSQL answers so, without an error, where a statement failed that did not pass through here.
+        if getattr(cursor, "statusmessage", None) == "ROLLBACK":
+            raise TransactionAborted(
+                "a statement of this transaction failed or was interrupted, so all of it was rolled back",
+                hint="let the error leave the block",
+            )
 
     try:
         if executor.engine.features.retries_busy:
@@ -139,7 +169,7 @@ def _commit(executor: Executor, session: Session) -> None:
 def roll_back(executor: Executor, session: Session, level: int = 1) -> None:
     """Undo the work of ``level`` and of all levels inside it."""
     if not executor.engine.connect.is_alive(session.raw):
-        executor.discard(session)
+        _give_up(executor, session, level)
         return
     try:
         if level > 1:
@@ -149,7 +179,7 @@ def roll_back(executor: Executor, session: Session, level: int = 1) -> None:
             session.stack.clear()
             _rollback_all(session)
     except executor._driver_error:
-        executor.discard(session)
+        _give_up(executor, session, level)
         return
     session.aborted, session.ready = False, not session.stale
     if session.known is not None and session.stack:
@@ -181,8 +211,12 @@ def begin_by_hand(executor: Executor, *, isolation: str | None, read_only: bool)
             "a transaction is open already",
             hint="commit or roll back first, or nest `with db.transaction():`",
         )
-    begin(executor, session, isolation=isolation, read_only=read_only)
-    session.manual = True
+    try:
+        begin(executor, session, isolation=isolation, read_only=read_only)
+        session.manual = True
+    except BaseException as failure:
+        _interrupted(executor, session, 1, failure)
+        raise
 
 
 def end_by_hand(executor: Executor, *, keep: bool) -> None:
@@ -195,10 +229,11 @@ def end_by_hand(executor: Executor, *, keep: bool) -> None:
             f"cannot {verb} inside `with db.transaction():`",
             hint="leave the block to commit, or raise an exception to roll back",
         )
-    if keep:
-        end(executor, session)
-    else:
-        roll_back(executor, session)
+    try:
+        end(executor, session) if keep else roll_back(executor, session)
+    except BaseException as failure:
+        _interrupted(executor, session, 1, failure)
+        raise
 
 
 def run_transaction(

@@ -156,7 +156,9 @@ def let_go(raw: Any) -> None:
 
 
 def is_alive(raw: Any) -> bool:
-    return not raw.closed and raw.pgconn.transaction_status != TransactionStatus.UNKNOWN
+    """Whether the connection can go on; after an error one that is still ACTIVE was interrupted."""
+    dead = (TransactionStatus.UNKNOWN, TransactionStatus.ACTIVE)
+    return not raw.closed and raw.pgconn.transaction_status not in dead
 
 
 def is_stale(exc: BaseException) -> bool:
