@@ -597,8 +597,10 @@ def test_a_searched_column_cannot_be_dropped(docs: holdfast.Database) -> None:
     docs.drop_column("docs", "title")
 
 
-def test_dropping_the_table_drops_the_search(docs: holdfast.Database) -> None:
+def test_dropping_the_table_drops_the_search(docs: holdfast.Database, engine_name: str) -> None:
     docs.drop_table("docs")
+    if engine_name == "sqlite":
+        assert docs.query("SELECT name FROM sqlite_master WHERE name LIKE 'hf%'") == []
     assert docs.list_tables() == []
     with pytest.raises(TableNotFound):
         docs.search("docs", "gpt")
