@@ -22,6 +22,9 @@ GIVEN = (
     ("holdfast.inspection", "Inspector", "holdfast.inspect"),
     ("holdfast.inspection.report", "Summary", "db.summary"),
     ("holdfast.backup.verify", "Report", "db.verify_backup"),
+    ("holdfast.transfer.report", "CopyReport", "holdfast.copy_database"),
+    ("holdfast.transfer.report", "ColumnCopy", "copyreport.columns"),
+    ("holdfast.transfer.report", "LeftBehind", "copyreport.left_behind"),
 )
 _ROLE = re.compile(r":(?:meth|func|class|attr|mod):`~?([^`]+)`")
 

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from holdfast._version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from holdfast.database import Database, Table
     from holdfast.errors import Error
     from holdfast.inspection import Inspector
+    from holdfast.transfer.report import CopyReport
 
 __all__ = [
     "Database",
@@ -25,6 +28,7 @@ __all__ = [
     "Table",
     "__version__",
     "connect",
+    "copy_database",
     "errors",
     "inspect",
     "install_as",
@@ -105,6 +109,34 @@ def inspect(db: Database) -> Inspector:
     from holdfast.inspection import Inspector
 
     return Inspector(db._executor)
+
+
+def copy_database(
+    source: Database,
+    target: Database,
+    tables: Iterable[str] | None = None,
+    dry_run: bool = False,
+    progress: bool | None = None,
+) -> CopyReport:
+    """Copy tables, by default all, into another database of either kind: all or none.
+
+    Columns, keys, NOT NULL, defaults, unique constraints, CHECKs and plain indexes that mean the same on
+    both engines, foreign keys, generated keys and searches go along. What does not is listed in the report,
+    with its reason. The source is read in one snapshot, the target written in one transaction; before it
+    commits, the rows are read back, and their number and content compared. ``dry_run`` only says what would
+    happen. ``progress=None`` shows bars on a terminal.
+
+    >>> report = holdfast.copy_database(holdfast.connect("runs.db"), holdfast.connect("copy.db"))
+
+    Raises:
+        TableExists: if the target has a table of that name; nothing is written.
+        NotSupported: if the target has no type for a column; nothing is written.
+        ValueRefused: for a value the target cannot hold, such as NaN on SQLite, with ``row_number``.
+        DatabaseError: if the copy does not hold what the source does; nothing is kept.
+    """
+    from holdfast.transfer import copy
+
+    return copy.copy_database(source._executor, target._executor, tables, dry_run=dry_run, progress=progress)
 
 
 def install_as(name: str) -> None:

@@ -1,0 +1,178 @@
+"""Copying a database: one transaction on the target, one snapshot of the source, proven before the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from holdfast.core import query, schema
+from holdfast.core.bulk import insert_many
+from holdfast.core.executor import Executor
+from holdfast.core.progress import track
+from holdfast.core.transaction import Transaction
+from holdfast.engines.base import TableInfo
+from holdfast.engines.names import quote_identifier as quote
+from holdfast.errors import (
+    DatabaseError,
+    IndexExists,
+    InvalidQuery,
+    NotSupported,
+    TableExists,
+    TransactionError,
+)
+from holdfast.transfer.content import Content, content_for
+from holdfast.transfer.plan import Plan, TablePlan, make_plan
+from holdfast.transfer.report import CopyReport
+
+_BATCH, _BATCH_BYTES = 2_000, 4 << 20
+
+
+def copy_database(
+    source: Executor,
+    target: Executor,
+    tables: Iterable[str] | None = None,
+    *,
+    dry_run: bool = False,
+    progress: bool | None = None,
+) -> CopyReport:
+    """Copy tables with their keys, constraints and indexes, all or none."""
+    if isinstance(tables, str):
+        raise InvalidQuery("tables must be a list of names", hint="tables=['runs', 'notes']")
+    for executor in (source, target):
+        if executor.in_transaction:
+            raise TransactionError("a copy cannot be part of a transaction", hint="commit or roll back first")
+    with Transaction(source, isolation="REPEATABLE READ", read_only=True):
+        # What another process did to the schema meanwhile is not known here yet.
+        source.forget()
+        plan = make_plan(source, target, tables)
+        _refuse_existing(target, plan)
+        if dry_run:
+            counts = {table.info.name: _count(source, table.info.name) for table in plan.tables}
+            return _report(source, target, plan, counts, is_dry_run=True)
+        if plan.refused:
+            listing = "; ".join(str(item) for item in plan.refused[:5])
+            raise NotSupported(
+                f"not everything can be copied: {listing}",
+                hint="nothing was written; tables= leaves tables out, dry_run=True lists everything",
+            )
+        with Transaction(target):
+            counts = _carry(source, target, plan, progress)
+    return _report(source, target, plan, counts, is_dry_run=False)
+
+
+def _refuse_existing(target: Executor, plan: Plan) -> None:
+    catalog = target.engine.catalog
+    there = {*catalog.tables(target.run), *catalog.views(target.run)}
+    found = [table.info.name for table in plan.tables if table.info.name in there]
+    if found:
+        raise TableExists(
+            f"the target has {', '.join(map(repr, found[:5]))} already",
+            hint="nothing was written; drop them there, or leave them out with tables=",
+        )
+    names = {index["name"] for index in catalog.indexes(target.run, None)}
+    for name in (name for table in plan.tables for name in table.indexes):
+        if name in names:
+            raise IndexExists(f"the target has an index {name!r} already", hint="nothing was written")
+
+
+def _report(
+    source: Executor, target: Executor, plan: Plan, counts: dict[str, int], *, is_dry_run: bool
+) -> CopyReport:
+    return CopyReport(
+        source.engine.name,
+        target.engine.name,
+        counts,
+        tuple(plan.columns),
+        tuple(plan.left_behind),
+        tuple(plan.refused),
+        is_dry_run,
+    )
+
+
+def _carry(source: Executor, target: Executor, plan: Plan, progress: bool | None) -> dict[str, int]:
+    """Write everything in the target's open transaction, and compare it with what was read."""
+    for table in plan.tables:
+        target.run(table.statement)
+    target.forget()
+    contents = {table.info.name: _load(source, target, table, progress) for table in plan.tables}
+    for table in plan.tables:
+        for statement in table.indexes.values():
+            target.run(statement)
+    target.forget()
+    for table in plan.tables:
+        _add_rest(target, table)
+    for table in plan.tables:
+        _prove(target, table.info, contents[table.info.name])
+    return {name: content.rows for name, content in contents.items()}
+
+
+def _load(source: Executor, target: Executor, table: TablePlan, progress: bool | None) -> Content:
+    """Stream one table from one database into the other."""
+    info, name = table.info, table.info.name
+    taken = [column.name for column in target.describe(name).columns if not column.generated]
+    places = [info.names.index(column) for column in taken]
+    is_whole = len(places) == len(info.columns)
+    content = _content(info)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        _, batches = query.stream_tuples(source, name, batch_size=_batch_size(source, info))
+        for batch in batches:
+            for row in batch:
+                content.add(row)
+                yield row if is_whole else tuple(row[place] for place in places)
+
+    total = _count(source, name) if progress is not False else None
+    with track(f"copy {name}", total=total, show=progress) as advance:
+        insert_many(target, name, rows(), columns=taken, advance=advance)
+    return content
+
+
+def _batch_size(source: Executor, info: TableInfo) -> int:
+    """So many rows at a time that the largest binary values of a table do not fill the memory."""
+    names = [column.name for column in info.columns if column.codec.kind.name == "bytes"]
+    if not names:
+        return _BATCH
+    lengths = " + ".join(f"coalesce(length({quote(name)}), 0)" for name in names)
+    longest = source.scalar(f"SELECT max({lengths}) FROM {quote(info.name)}") or 0
+    return max(1, min(_BATCH, _BATCH_BYTES // (longest + 1)))
+
+
+def _content(info: TableInfo) -> Content:
+    return content_for(column.codec.kind.name for column in info.columns)
+
+
+def _count(executor: Executor, name: str) -> int:
+    return int(executor.scalar(f"SELECT count(*) FROM {quote(name)}"))
+
+
+def _add_rest(target: Executor, table: TablePlan) -> None:
+    """What needs the rows of other tables, or of all."""
+    name = table.info.name
+    for key in table.later:
+        schema.add_foreign_key(
+            target,
+            name,
+            key.columns,
+            key.table,
+            key.references,
+            on_delete=key.on_delete,
+            on_update=key.on_update,
+        )
+    if table.search is not None:
+        columns, language = table.search
+        target.engine.fulltext.create(target.run, target.describe(name), columns, language)
+
+
+def _prove(target: Executor, info: TableInfo, expected: Content) -> None:
+    """Read the copy back, and compare its number of rows and its content."""
+    there = _content(info)
+    _, batches = query.stream_tuples(target, info.name, batch_size=_batch_size(target, info))
+    for batch in batches:
+        for row in batch:
+            there.add(row)
+    if there.rows != expected.rows:
+        raise DatabaseError(f"the copy of {info.name!r} has {there.rows} rows instead of {expected.rows}")
+    if there.total != expected.total:
+        raise DatabaseError(
+            f"the copy of {info.name!r} does not hold the same values", hint="nothing was kept of it"
+        )
