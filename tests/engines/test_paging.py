@@ -210,3 +210,9 @@ def test_what_cannot_be_paged_says_why(t: Database) -> None:
     t.create_table("j", {"id": "INTEGER PRIMARY KEY", "v": "JSON"})
     with pytest.raises(InvalidQuery, match="order"):
         t.paginate("j", "v")
+
+
+def test_a_page_shows_no_value(db: Database) -> None:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+    db.insert_many("t", [{"v": "secret"}] * 3)
+    assert repr(db.paginate("t", order_by="v", limit=2)) == "<Page of 2 rows>"

@@ -16,6 +16,7 @@ from holdfast.errors import (
     InvalidQuery,
     TableNotFound,
     UniqueViolation,
+    ValueRefused,
 )
 
 
@@ -322,3 +323,20 @@ def test_ddl_of_another_connection_is_noticed_by_its_error(t: Database, url: str
         t.insert("t", {"v": "c"})
     assert t.insert("t", {"w": "c"}) in (3, 4)
     assert t.get("t", 1)["w"] == "a"
+
+
+@pytest.mark.parametrize("sql", ["SELECT DATE 'infinity'", "SELECT DATE '0044-03-15 BC'"])
+def test_a_date_that_python_does_not_have_is_refused(db: Database, engine_name: str, sql: str) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite has no such dates")
+    with pytest.raises(ValueRefused):
+        db.execute(sql)
+    assert db.execute("SELECT 1").scalar() == 1
+
+
+def test_an_error_while_rows_are_read_is_typed_too(db: Database, engine_name: str) -> None:
+    if engine_name != "sqlite":
+        pytest.skip("PostgreSQL answers whole")
+    with pytest.raises(Error, match="malformed JSON"):
+        db.execute("SELECT json(column1) FROM (VALUES ('1'), ('{'))")
+    assert db.execute("SELECT 1").scalar() == 1

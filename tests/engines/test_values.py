@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from holdfast import Database
-from holdfast.errors import Error, ValueRefused
+from holdfast.errors import Error, UniqueViolation, ValueRefused
 
 SAME: Any = object()
 REFUSED: Any = object()
@@ -457,3 +457,13 @@ def test_numpy_and_pandas_scalars_as_keys(db: Database) -> None:
     assert db.get("t", np.int32(7)) == {"id": 7, "v": "x"}
     assert db.count("t", {"id": [np.int64(7), np.int64(8)]}) == 1
     assert db.count("t", "id = ?", [np.int64(7)]) == 1
+
+
+def test_a_refused_value_is_not_taken_for_the_error_of_the_statement_before(db: Database) -> None:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+    db.insert("t", {"id": 1})
+    for row in ({"id": 2**63}, {"id": 2, "v": "\ud800"}):
+        with pytest.raises(UniqueViolation):
+            db.insert("t", {"id": 1})
+        with pytest.raises(ValueRefused):
+            db.insert("t", row)

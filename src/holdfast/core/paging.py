@@ -43,6 +43,9 @@ class Page:
     next: str | None
     previous: str | None
 
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.rows)} rows>"
+
 
 def paginate(
     executor: Executor,

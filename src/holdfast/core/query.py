@@ -119,7 +119,7 @@ def execute(executor: Executor, sql: str, params: Params = None) -> Result:
         result = Result([], [], [], max(cursor.rowcount, 0))
     else:
         columns = [item[0] for item in cursor.description]
-        tuples = cursor.fetchall()
+        tuples = executor._attempt(cursor.fetchall)
         rowcount = max(cursor.rowcount, len(tuples))
         types = executor.result_types(native, cursor)
         kinds = _kinds(executor, types or [""] * len(columns))

@@ -52,6 +52,10 @@ _CLASSES: dict[str, tuple[type[errors.Error], str | None]] = {
     "08": (errors.ConnectionFailed, "the connection failed"),
     "28": (errors.ConnectionFailed, "the server refused the user or the password"),
     "3D": (errors.ConnectionFailed, None),
+    "53": (errors.DatabaseError, None),
+    "54": (errors.DatabaseError, None),
+    "55": (errors.DatabaseError, None),
+    "57": (errors.ConnectionFailed, None),
 }
 
 
@@ -97,7 +101,7 @@ def _place(diag: Any) -> str:
 def _without_state(exc: BaseException) -> errors.Error:
     if isinstance(exc, psycopg.errors.ConnectionTimeout):
         return errors.ConnectionFailed("the server did not answer within the connect timeout")
-    if isinstance(exc, psycopg.OperationalError):
+    if isinstance(exc, psycopg.OperationalError) and not getattr(exc, "sqlstate", None):
         return errors.ConnectionFailed("the connection to the server failed")
     if isinstance(exc, psycopg.DataError):
         return errors.ValueRefused("a value cannot be sent to PostgreSQL or read from it in this type")

@@ -18,6 +18,7 @@ _CONSTRAINTS: dict[str, tuple[type[errors.IntegrityError], str]] = {
     "SQLITE_CONSTRAINT_NOTNULL": (errors.NotNullViolation, "a required column has no value"),
     "SQLITE_CONSTRAINT_CHECK": (errors.CheckViolation, "a CHECK constraint was not met"),
 }
+_UNBOUND = (OverflowError, UnicodeEncodeError)
 _NAMED: tuple[tuple[str, type[errors.Error]], ...] = (
     (r"^no such table", errors.TableNotFound),
     (r"^no such index", errors.IndexNotFound),
@@ -62,6 +63,10 @@ def translate(exc: BaseException) -> errors.Error:
     """The error that says in Holdfast's words what ``exc`` says in SQLite's."""
     if isinstance(exc, errors.Error):
         return exc
+    refused = exc.__context__
+    if isinstance(exc, sqlite3.Error) and isinstance(refused, _UNBOUND) and refused.__traceback__ is None:
+        # sqlite3 puts the connection's last error, of another statement, before its own refusal of a value.
+        exc = refused
     if isinstance(exc, OverflowError):
         return errors.ValueRefused("an integer does not fit into 64 bits", hint="store it as TEXT or NUMERIC")
     if isinstance(exc, UnicodeEncodeError):
