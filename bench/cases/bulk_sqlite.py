@@ -52,9 +52,7 @@ def cases(folder: Path) -> Iterator[list[Case]]:
         ]
 
 
-def _case(
-    name: str, verb: str, contenders: dict[str, tuple[sqlite3.Connection, Ways]], goal: float | None = None
-) -> Case:
+def _case(name: str, verb: str, contenders: dict[str, tuple[Any, Ways]], goal: float | None = None) -> Case:
     before = {"insert": EMPTY, "upsert": HALF, "update": "SELECT 1"}[verb]
     chosen = tuple(
         Contender(who, repeated(ways[verb], _statement(con, before)))
@@ -64,12 +62,12 @@ def _case(
     return Case(name, chosen, 1, goal, unit="ms")
 
 
-def _statement(con: sqlite3.Connection, sql: str) -> Callable[[], object]:
-    return lambda: con.execute(sql).fetchall()
+def _statement(con: Any, sql: str) -> Callable[[], object]:
+    return lambda: con.execute(sql)
 
 
-def _contenders(folder: Path, stack: ExitStack) -> dict[str, tuple[sqlite3.Connection, Ways]]:
-    """Every contender with a file of its own, and a connection that makes it ready each time."""
+def _contenders(folder: Path, stack: ExitStack) -> dict[str, tuple[Any, Ways]]:
+    """Every contender with a file of its own, and a connection, where it can be its own, that makes it ready."""
 
     def fresh(name: str) -> Path:
         path = folder / f"{name}.db"
@@ -90,7 +88,7 @@ def _contenders(folder: Path, stack: ExitStack) -> dict[str, tuple[sqlite3.Conne
     bare, utils = opened(fresh("raw")), opened(fresh("utils"))
     return {
         "sqlite3, executemany": (bare, _raw(bare)),
-        US: (opened(folder / "holdfast.db"), with_holdfast(db, TABLE)),
+        US: (db, with_holdfast(db, TABLE)),
         "SQLAlchemy Core": (
             opened(fresh("core")),
             with_core(_engine(folder / "core.db", stack), TABLE, insert),
