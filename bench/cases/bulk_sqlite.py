@@ -67,7 +67,7 @@ def _statement(con: Any, sql: str) -> Callable[[], object]:
 
 
 def _contenders(folder: Path, stack: ExitStack) -> dict[str, tuple[Any, Ways]]:
-    """Every contender with a file of its own, and a connection, where it can be its own, that makes it ready."""
+    """Every contender with a file of its own, and what makes it ready: its own connection where it can be."""
 
     def fresh(name: str) -> Path:
         path = folder / f"{name}.db"
