@@ -689,3 +689,13 @@ def test_what_copy_would_let_pass_is_written_as_insert_does(db: Database) -> Non
     db.execute("CREATE RULE nothing AS ON INSERT TO ruled DO INSTEAD NOTHING")
     db.insert_many("ruled", [{"n": 5}] * 50)
     assert db.count("ruled") == 0
+
+
+def test_a_full_disk_is_called_that_and_leaves_nothing(db: Database, engine_name: str) -> None:
+    if engine_name != "sqlite":
+        pytest.skip("a server's disk cannot be made small from here")
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+    db.execute("PRAGMA max_page_count = 100")
+    with pytest.raises(DatabaseError, match="disk is full"):
+        db.insert_many("t", ({"v": "x" * 1000} for _ in range(5_000)))
+    assert db.count("t") == 0

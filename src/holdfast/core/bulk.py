@@ -258,7 +258,8 @@ def _write(job: _Job, way: _Way, writer: Writer | None, batches: Iterator[Batch]
     except (ConnectionLost, TransactionError, DatabaseBusy):
         raise
     except Error as exc:
-        if exc.row_number is not None:
+        if exc.row_number is not None or executor.session().aborted:
+            # A full disk, for one, makes SQLite end the whole transaction: nothing can be tried again in it.
             raise
         if (number := executor.engine.bulk.row_at_fault(exc.__cause__, job.info.name)) is not None:
             values = next(islice(_rows_of(kept), number - 1, None), ())
