@@ -17,6 +17,7 @@ from holdfast.core.rows import Row
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import OrderBy, Where
 from holdfast.engines.base import UNSET
+from holdfast.engines.names import check_identifier
 from holdfast.engines.registry import engine_for
 from holdfast.errors import ClosedError
 from holdfast.settings import Target
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
 Columns = Sequence[str] | str | None
+MOST_HANDLES = 4096
 Rows = Iterable[Any]
 """Dicts, tuples, dataclasses, Pydantic models; or a DataFrame, or Arrow data."""
 
@@ -515,9 +517,11 @@ class Database:
 
     def table(self, name: str) -> Table:
         """A table by its name, with the same verbs; it need not exist yet."""
-        handle = self._handles.get(name)
+        handle = self._handles.get(name) if isinstance(name, str) else None
         if handle is None:
-            handle = self._handles[name] = Table(self._executor, name)
+            if len(self._handles) >= MOST_HANDLES:
+                self._handles.clear()
+            handle = self._handles[check_identifier(name, "table name")] = Table(self._executor, name)
         return handle
 
     __getitem__ = table

@@ -275,3 +275,9 @@ def test_names_that_one_engine_keeps_for_itself_are_refused_there_with_a_typed_e
             t.drop_table("own")
     found = outcome(lambda name: t.create_table(name, {"a": int}), "sqlite_mine")
     assert found == ("InvalidQuery" if engine_name == "sqlite" else "taken")
+
+
+@pytest.mark.parametrize("name", [["t"], {"t": 1}, None, 5])
+def test_a_table_name_that_is_no_text_is_refused(db: Database, name: object) -> None:
+    with pytest.raises(InvalidIdentifier):
+        db.select(name)
