@@ -306,6 +306,7 @@ def _default(making: _Making, where: str, column: Column) -> str | None:
     text = column.default
     if text is None or column.identity or column.generated:
         return None
+    text = texts.as_literal(text, making.source.engine.lexicon)
     if making.is_same and "nextval(" not in text:
         return text
     if texts.portable_default(text, making.dialect.defaults, making.source.engine.lexicon):

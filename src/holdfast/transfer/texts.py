@@ -27,7 +27,7 @@ _TABLE_OPTIONS = {
 }
 _CONSTANTS = frozenset({"NULL", "TRUE", "FALSE", "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME"})
 _LOGIC = frozenset({"AND", "OR", "NOT", "IN", "BETWEEN", "IS", "NULL"})
-_NUMBERS, _TEXTS = frozenset({"integer", "float"}), frozenset({"text"})
+_NUMBERS, _TEXTS = frozenset({"integer", "float", "decimal"}), frozenset({"text"})
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,14 @@ def _checks(part: Sequence[Token]) -> list[str]:
     return found
 
 
+def as_literal(text: str, lexicon: Lexicon) -> str:
+    """A default that SQLite lets stand in double quotes is a text."""
+    code = _code(text, lexicon)
+    if len(code) != 1 or code[0].kind != "quoted":
+        return text
+    return "'" + unquote_identifier(code[0].text).replace("'", "''") + "'"
+
+
 def portable_default(text: str, known: Collection[str], lexicon: Lexicon) -> bool:
     """Whether a default means the same everywhere: a literal, perhaps cast, or one that DDL translates."""
     if "".join(text.split()).lower() in known:
@@ -152,7 +160,9 @@ def portable_check(text: str, kinds: Mapping[str, str], lexicon: Lexicon) -> str
         else:
             return None
     allowed = _TEXTS | {"'"} if "'" in seen else _NUMBERS | (_TEXTS if has_length else frozenset())
-    return " ".join(pieces) if seen and seen <= allowed else None
+    # SQLite would reckon with decimals as floats; it compares them exactly.
+    is_exact = "decimal" not in seen or not {"*", "+"} & set(pieces)
+    return " ".join(pieces) if seen and seen <= allowed and is_exact else None
 
 
 def _uncast(code: list[Token]) -> list[Token]:
