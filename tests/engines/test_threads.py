@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -270,3 +272,58 @@ def test_two_databases_in_memory_are_two(memory: Database) -> None:
     memory.create_table("t", {"id": "INTEGER PRIMARY KEY"})
     with holdfast.connect(":memory:") as second:
         assert second.list_tables() == []
+
+
+CLOSED_UNDER_LOAD = """
+import sys, threading, time
+import holdfast
+
+def work(db):
+    try:
+        while True:
+            with db.transaction():
+                db.insert("t", {"v": 1})
+                db.insert("t", {"v": 2})
+                db.select("t", limit=50)
+    except holdfast.Error:
+        pass
+
+for _ in range(5):
+    db = holdfast.connect(sys.argv[1])
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "INTEGER"}, if_not_exists=True)
+    threads = [threading.Thread(target=work, args=(db,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    db.close()
+    for thread in threads:
+        thread.join()
+    with holdfast.connect(sys.argv[1]) as other:
+        assert other.count("t") % 2 == 0
+        other.insert_many("t", [{"v": 3}] * 2)
+"""
+
+
+def test_closing_while_other_threads_work_breaks_nothing(url: str) -> None:
+    done = subprocess.run([sys.executable, "-c", CLOSED_UNDER_LOAD, url], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_closing_ends_what_another_thread_left_open(db: Database, url: str) -> None:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    begun, end = threading.Event(), threading.Event()
+
+    def idle() -> None:
+        db.begin_transaction()
+        db.insert("t", {"id": 1})
+        begun.set()
+        end.wait()
+
+    thread = threading.Thread(target=idle)
+    thread.start()
+    begun.wait()
+    db.close()
+    with holdfast.connect(url, timeout=1) as other:
+        assert other.insert("t", {"id": 1}) == 1
+    end.set()
+    thread.join()

@@ -128,10 +128,16 @@ class Executor:
         if not self._open:
             return
         self._open = False
+        own = getattr(self._local, "session", None)
         for session in list(self._sessions):
             session.ready = False
             session.stack.clear()
-            session.fairy.close()
+            # sqlite3 crashes if a connection is closed while another thread is in one of its calls; without
+            # its owner's hold on it, it goes back to the pool by itself, at once or when that call is done.
+            if session is own or not self.engine.features.retries_busy:
+                session.fairy.close()
+            del session
+        del own
         self._local = threading.local()
         self.sqlalchemy.dispose()
         self._release()
