@@ -203,6 +203,29 @@ def test_what_stays_behind_is_said(lite: holdfast.Database, db: holdfast.Databas
     }  # fmt: skip
     assert left == (always if engine_name == "sqlite" else always | here)
     assert all(item.reason for item in report.left_behind)
+    db.drop_table("t")
+    named = holdfast.copy_database(lite, db, tables=["t"]).left_behind
+    assert {(item.kind, item.name) for item in named} == left - {("view", "v")}
+
+
+def test_what_stays_behind_of_postgresql_is_said(
+    lite: holdfast.Database, db: holdfast.Database, engine_name: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("about PostgreSQL's objects")
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT)")
+    db.execute("CREATE TABLE other (id INTEGER PRIMARY KEY)")
+    db.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
+    db.execute("CREATE SEQUENCE counter")
+    db.execute("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$")
+    db.execute("CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")
+    db.execute("CREATE POLICY mine ON t USING (true)")
+    plan = holdfast.copy_database(db, lite, dry_run=True)
+    everything = [("function", "f"), ("policy", "mine on t"), ("sequence", "counter"), ("trigger", "tr on t")]
+    assert [(item.kind, item.name) for item in plan.left_behind] == [*everything, ("type", "mood")]
+    named = holdfast.copy_database(db, lite, tables=["t"], dry_run=True).left_behind
+    assert [item.kind for item in named] == ["policy", "trigger"]
+    assert holdfast.copy_database(db, lite, tables=["other"]).left_behind == ()
 
 
 def test_a_type_the_target_lacks_stops_it(
