@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def _server(name: str, config: pytest.Config) -> servers.Server:
         if name in config.getoption("--require-engine"):
             raise
         pytest.skip(f"no {name} here: {exc}")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Not below pytest's own folder: another pytest closes that one to the user that a server runs as."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(params=ENGINES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from struct import pack, unpack
 from typing import Any
 
 from holdfast.core import query, schema
@@ -11,7 +10,7 @@ from holdfast.core.bulk import insert_many
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import Column, TableInfo
+from holdfast.engines.base import TableInfo
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.errors import (
     DatabaseError,
@@ -112,40 +111,20 @@ def _load(source: Executor, target: Executor, table: TablePlan, progress: bool |
     info, name = table.info, table.info.name
     taken = [column.name for column in target.describe(name).columns if not column.generated]
     places = [info.names.index(column) for column in taken]
-    singles = [name for name in taken if _is_single(target.describe(info.name).column(name))]
-    is_whole = len(places) == len(info.columns) and not singles
+    is_whole = len(places) == len(info.columns)
     content = _content(info)
-
-    forms = [_as_single if column in singles else _as_it_is for column in taken]
 
     def rows() -> Iterator[tuple[Any, ...]]:
         _, batches = query.stream_tuples(source, name, batch_size=_batch_size(source, info))
         for batch in batches:
             for row in batch:
                 content.add(row)
-                yield (
-                    row
-                    if is_whole
-                    else tuple(form(row[place]) for place, form in zip(places, forms, strict=True))
-                )
+                yield row if is_whole else tuple(row[place] for place in places)
 
     total = _count(source, name) if progress is not False else None
     with track(f"copy {name}", total=total, show=progress) as advance:
         insert_many(target, name, rows(), columns=taken, advance=advance)
     return content
-
-
-def _is_single(column: Column) -> bool:
-    return column.codec.kind.name == "float" and column.codec.kind.bits == 32
-
-
-def _as_single(value: Any) -> Any:
-    """The driver gives a 32-bit float by its shortest decimal; this is the number that it stands for."""
-    return value if value is None else unpack("f", pack("f", value))[0]
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _batch_size(source: Executor, info: TableInfo) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from decimal import Decimal
 from typing import Any
 
@@ -27,9 +26,12 @@ def portable(kind: Kind) -> Codec:
 
 
 def native(kind: Kind) -> Codec:
-    """Take every float; in a 32-bit column only those that it holds exactly."""
+    """Take every float; in a 32-bit column only those that come back from it as they are."""
 
     def encode(value: Any) -> float | None:
+        if kind.bits == 32 and type(value).__name__ == "float32":
+            # The shortest decimal that means it, which is how the server writes it, too.
+            return float(str(value))
         value = plain(value)
         if value is None:
             return None
@@ -73,13 +75,14 @@ def _exactly(value: int | Decimal, reason: str) -> float:
 
 
 def _check_32_bits(number: float) -> None:
-    try:
-        exact = number != number or struct.unpack("f", struct.pack("f", number))[0] == number
-    except OverflowError:
-        exact = False
-    if not exact:
+    """Refuse a number of which the server, writing the shortest decimal for 32 bits, would make another."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        shortest = float(str(np.float32(number)))
+    if number == number and shortest != number:
         raise ValueRefused(
-            "the float is not exactly a 32-bit float, which this column holds",
+            "the float has more digits than a 32-bit column holds",
             hint="declare the column DOUBLE PRECISION, or round it with numpy.float32(value)",
         )
 

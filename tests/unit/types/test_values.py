@@ -477,8 +477,8 @@ def test_32_bit_columns_of_a_server_take_what_they_hold() -> None:
     real = NATIVE.codec("real")
     assert real.encode(0.5) == 0.5
     assert encoded(real, NAN) != encoded(real, NAN)
-    assert real.encode(np.float32(0.1)) == float(np.float32(0.1))
-    for value in (0.1, 1e300):
+    assert real.encode(np.float32(0.1)) == encoded(real, 0.1) == 0.1
+    for value in (0.123456789, float(np.float32(0.1)), 1e300):
         with pytest.raises(ValueRefused, match="32-bit"):
             encoded(real, value)
     with pytest.raises(ValueRefused, match="32 bits"):
