@@ -8,7 +8,7 @@ from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from holdfast.core.executor import Executor
+from holdfast.core.executor import Executor, reread_once
 from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, named_refusal, writable, writing
 from holdfast.core.sources import Chunk, Names, Source, source_of
 from holdfast.core.transaction import Transaction
@@ -59,6 +59,7 @@ class _Job:
     is_fast: bool = False
 
 
+@reread_once
 def insert_many(
     executor: Executor,
     table: str,
@@ -84,6 +85,7 @@ def insert_many(
     return _write_all(_Job(executor, info, way_of, advance), rows, columns, _size(batch_size, CHUNK))
 
 
+@reread_once
 def update_many(
     executor: Executor,
     table: str,

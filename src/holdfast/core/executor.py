@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
@@ -24,6 +24,7 @@ from holdfast.errors import (
     SerializationFailure,
     TableNotFound,
     TransactionAborted,
+    ValueRefused,
     did_you_mean,
 )
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 MOST_PLANS = 4096
 
 
@@ -342,6 +344,17 @@ class Executor:
         known.tables[table] = info
         return info
 
+    def reread(self, table: str) -> bool:
+        """Read a table's description anew; true if it is another one than was believed until now."""
+        session = self._shared_session()
+        believed = self._knowledge().tables.get(table)
+        if believed is None or (session is not None and session.aborted):
+            return False
+        if self.engine.catalog.describe(self.run, table, self.engine.types) == believed:
+            return False
+        self.forget()
+        return True
+
     def result_types(self, native: str, cursor: Cursor) -> list[str] | None:
         """Declared types of a query's columns, empty where there is none; read once for each text."""
         types = self._knowledge().types
@@ -373,6 +386,25 @@ class Executor:
             self._is_unsettled = any(session.known is not None for session in list(self._sessions))
         for session in [own] if own is not None else list(self._sessions):
             session.stale, session.ready = True, False
+
+
+def reread_once(verb: Verb) -> Verb:
+    """Let a verb on a table try again where it was refused by a description that is no longer true.
+
+    Another process may have changed the table. A refusal comes before anything is written.
+    """
+
+    @wraps(verb)
+    def call(executor: Executor, table: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return verb(executor, table, *args, **kwargs)
+        except (ColumnNotFound, ValueRefused):
+            is_spent = bool(args) and hasattr(args[0], "__next__")
+            if is_spent or not executor.reread(table):
+                raise
+        return verb(executor, table, *args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.executor import Executor
+from holdfast.core.executor import Executor, reread_once
 from holdfast.core.where import (
     OrderBy,
     Params,
@@ -86,6 +86,7 @@ class Reading:
 # Writing
 
 
+@reread_once
 def insert(executor: Executor, table: str, row: Row) -> Any:
     """Write one row and return its primary key: one value, a tuple, or ``None`` without a key."""
     plan: Writing | None = executor.plans.get((table, tuple(row))) if type(row) is dict else None
@@ -94,6 +95,7 @@ def insert(executor: Executor, table: str, row: Row) -> Any:
     return _write(executor, table, plan, plan.encode(row))
 
 
+@reread_once
 def upsert(executor: Executor, table: str, row: Row, key: str | Sequence[str] | None = None) -> Any:
     """Insert the row, or update the one that has the same key; return the primary key."""
     plan = writing(executor, table, row, on_conflict="update", key=key)
@@ -271,6 +273,7 @@ def conflict_key(
     return keys
 
 
+@reread_once
 def update(
     executor: Executor,
     table: str,
@@ -304,6 +307,7 @@ def _plan_setting(executor: Executor, table: str, data: Row) -> Setting:
     return executor.keep(("update", table, tuple(data)), plan)
 
 
+@reread_once
 def delete(
     executor: Executor, table: str, where: Where = None, params: Params = None, *, all_rows: bool = False
 ) -> int:
@@ -364,6 +368,7 @@ def _reading(table: str, columns: tuple[Column, ...]) -> Reading:
     )
 
 
+@reread_once
 def reading(
     executor: Executor,
     table: str,
@@ -407,6 +412,7 @@ def select(executor: Executor, table: str, *args: Any, **kwargs: Any) -> list[di
     return plan.rows(executor.rows(sql, values))
 
 
+@reread_once
 def get(executor: Executor, table: str, key: Any) -> dict[str, Any]:
     """The row with that primary key.
 
@@ -459,6 +465,7 @@ def find_one(executor: Executor, table: str, *args: Any, **kwargs: Any) -> dict[
     return found[0] if found else None
 
 
+@reread_once
 def count(executor: Executor, table: str, where: Where = None, params: Params = None) -> int:
     """How many rows satisfy ``where``."""
     info = executor.describe(table)
@@ -466,6 +473,7 @@ def count(executor: Executor, table: str, where: Where = None, params: Params = 
     return int(executor.scalar(f"SELECT count(*) FROM {quote_identifier(table)}{_where(text)}", values))
 
 
+@reread_once
 def exists(executor: Executor, table: str, where: Where = None, params: Params = None) -> bool:
     """Whether any row satisfies ``where``."""
     info = executor.describe(table)
