@@ -32,7 +32,8 @@
     │   └── BackupCorrupt                    a backup whose content is not what was written
     └── DatabaseError                        anything else the database said
 
-Messages never carry a parameter value or a secret. The driver's own error is kept as ``__cause__``.
+Messages never carry a parameter value or a secret; only an import quotes the cell of a file that is at fault.
+The driver's own error is kept as ``__cause__``, and PostgreSQL's may quote a value in its details.
 """
 
 from __future__ import annotations
