@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import bulk, query, rows, schema
 from holdfast.core.executor import Executor
+from holdfast.core.frames import pandas_values
 from holdfast.core.progress import track
 from holdfast.core.transaction import Transaction
 from holdfast.errors import ImportFailed, MissingDependency
@@ -211,7 +212,7 @@ def _type(pd: Any, name: str, series: Any) -> str:
     if known is not None:
         return known
     try:
-        return type_of_values(_values(series)) or "TEXT"
+        return type_of_values(pandas_values(series)) or "TEXT"
     except TypeError as exc:
         raise ImportFailed(
             f"column {name!r} of the DataFrame holds {exc}, for which there is no column type",
@@ -234,33 +235,4 @@ def _rows(columns: Sequence[tuple[str, Any]], length: int) -> Iterator[dict[str,
 def _batches(series: Any, size: int) -> Iterator[list[Any]]:
     """The values of a column as Python's own, so many at a time."""
     for start in range(0, len(series), size):
-        yield _values(series.iloc[start : start + size])
-
-
-def _values(series: Any) -> list[Any]:
-    """A column's values as Python's own, with ``None`` for whatever pandas says is missing.
-
-    Values that Python cannot hold, such as nanoseconds, stay what they are, and the table refuses them.
-    """
-    missing = series.isna().to_numpy()
-    values = _python_values(series)
-    if not missing.any():
-        return values
-    return [None if gone else value for value, gone in zip(values, missing.tolist(), strict=True)]
-
-
-def _python_values(series: Any) -> list[Any]:
-    import numpy as np
-
-    dtype = series.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8:
-        return series.to_numpy().tolist()  # type: ignore[no-any-return]
-    zone = getattr(dtype, "tz", None)
-    if dtype.kind == "M" and (isinstance(dtype, np.dtype) or zone is not None):
-        naive = (series.dt.tz_convert("UTC").dt.tz_localize(None) if zone is not None else series).to_numpy()
-        micro = naive.astype("datetime64[us]")
-        if (micro == naive).sum() + np.isnat(naive).sum() < len(naive):
-            return list(series)
-        found = micro.tolist()
-        return found if zone is None else [value and value.replace(tzinfo=UTC) for value in found]
-    return series.to_numpy(dtype=object).tolist()  # type: ignore[no-any-return]
+        yield pandas_values(series.iloc[start : start + size])
