@@ -136,7 +136,7 @@ class Executor:
             session.stack.clear()
             # sqlite3 crashes if a connection is closed while another thread is in one of its calls; without
             # its owner's hold on it, it goes back to the pool by itself, at once or when that call is done.
-            if session is own or not self.engine.features.retries_busy:
+            if session is own or self.engine.features.closes_from_any_thread:
                 session.fairy.close()
             del session
         del own

@@ -38,6 +38,7 @@ ENGINE = Engine(
         null_order=True,
         binary_collation="C",
         retries_busy=False,
+        closes_from_any_thread=True,
         index_methods=frozenset({"btree", "hash", "gin", "gist", "spgist", "brin", "hnsw", "ivfflat"}),
         no_limit="ALL",
         like_by_case="LIKE",

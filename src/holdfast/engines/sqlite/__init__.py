@@ -23,6 +23,7 @@ ENGINE = Engine(
         null_order=False,
         binary_collation=None,
         retries_busy=True,
+        closes_from_any_thread=False,
         index_methods=frozenset({"btree"}),
         no_limit="-1",
         like_by_case=None,
