@@ -3,7 +3,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from holdfast.engines.names import check_identifier, quote_identifier, unquote_identifier
@@ -270,6 +270,7 @@ def test_quoted_names() -> None:
 )
 def test_a_quoted_name_comes_back(name: str) -> None:
     assert unquote_identifier(quote_identifier(name)) == name
+    assume(not name.lower().startswith("sqlite_"))
     con = sqlite3.connect(":memory:")
     con.execute(f"CREATE TABLE {quote_identifier(name)} (a)")
     assert con.execute("SELECT name FROM sqlite_master").fetchall() == [(name,)]
