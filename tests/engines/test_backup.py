@@ -465,13 +465,13 @@ def test_not_inside_a_transaction(full: holdfast.Database, backup: Path, tmp_pat
 def test_a_failed_backup_keeps_the_old_one(
     full: holdfast.Database, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from holdfast.backup.plain import Writer
+    from holdfast.backup import plain
 
-    def full_disk(self: Writer, data: bytes) -> None:
+    def full_disk(self: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     old = backup.read_bytes()
-    monkeypatch.setattr(Writer, "put", full_disk)
+    monkeypatch.setattr(plain._Text, "put", full_disk)
     with pytest.raises(BackupError, match="No space"):
         full.backup_database(backup)
     assert backup.read_bytes() == old

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.backup import formats, plain
-from holdfast.backup.content import content_of, outside, translated
+from holdfast.backup.content import outside
+from holdfast.backup.files import publishing
+from holdfast.backup.formats import format_of
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
-from holdfast.core.transaction import Transaction
 
 
 def backup_database(executor: Executor, path: Path, *, progress: bool | None = None) -> Path:
@@ -32,16 +32,7 @@ def backup_table(executor: Executor, table: str, path: Path, *, progress: bool |
 
 def _write(executor: Executor, table: str | None, path: Path, progress: bool | None) -> Path:
     outside(executor, "a backup")
-    formats.check(path)
-    dump = executor.engine.dump
-    with (
-        track(f"backup {path.name}", show=progress) as advance,
-        plain.writing(path, executor.engine.name) as file,
-        Transaction(executor, isolation="REPEATABLE READ", read_only=True),
-        translated(executor),
-    ):
-        raw = executor.driver_connection()
-        tables = {name: content_of(executor, name, advance) for name in dump.tables(raw, table)}
-        longest = max((content.longest for content in tables.values()), default=0)
-        file.finish(tables, dump.write(raw, table, longest, file.put))
+    form = format_of(path)
+    with track(f"backup {path.name}", show=progress) as advance, publishing(path) as beside:
+        form.write(executor, table, beside, advance)
     return path

@@ -1,22 +1,64 @@
-"""Which format a backup has: its extension says so, here and nowhere else."""
+"""Which formats of backups there are: an extension says which, here and nowhere else."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from holdfast.backup import plain
+from holdfast.backup.manifest import Manifest
+from holdfast.core.executor import Executor
+from holdfast.core.progress import Advance
 from holdfast.errors import NotSupported
 
-PLAIN = ".sql"
+
+class Source(Protocol):
+    """An open backup that is whole; ``manifest`` is ``None`` if another program wrote it."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def manifest(self) -> Manifest | None: ...
+    @property
+    def size(self) -> int:
+        """What ``load`` advances by in all."""
+        ...
+
+    def load(self, executor: Executor, table: str | None, advance: Advance | None) -> None:
+        """Put all tables, or one, in the place of those here; part of the caller's transaction."""
+        ...
 
 
-def check(path: Path) -> None:
-    """Refuse an extension that stands for no format.
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file: how it is written beside its place, and opened after all of it was checked."""
+
+    extensions: tuple[str, ...]
+    write: Callable[[Executor, str | None, Path, Advance | None], None]
+    opened: Callable[..., AbstractContextManager[Source]]
+    engine: str | None = None
+    "The only engine that writes it; ``None`` for every one."
+    is_portable: bool = False
+    "Whether every engine can read what another one wrote."
+
+
+FORMATS = (Format((".sql",), plain.write, plain.opened),)
+
+
+def format_of(path: Path) -> Format:
+    """The format that the extension of ``path`` stands for.
 
     Raises:
-        NotSupported: naming the one that there is.
+        NotSupported: naming those that there are.
     """
-    if path.suffix.lower() != PLAIN:
+    known = {extension: form for form in FORMATS for extension in form.extensions}
+    form = known.get(path.suffix.lower())
+    if form is None:
         raise NotSupported(
             f"a backup with the extension {path.suffix!r} cannot be written or read",
-            hint=f"name it {path.with_suffix(PLAIN).name}",
+            hint=f"name it {path.with_suffix(FORMATS[0].extensions[0]).name}; known: {', '.join(known)}",
         )
+    return form

@@ -1,4 +1,4 @@
-"""The file around a backup's SQL text: a first line that says what it is, and a last one that proves it.
+"""Readable SQL text: a first line that says what it is, and a last one that proves it.
 
 ::
 
@@ -15,116 +15,87 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from holdfast._version import __version__
-from holdfast.backup.content import Content
+from holdfast.backup.content import content_of, translated
+from holdfast.backup.files import blocks, digest, reading
+from holdfast.backup.manifest import FORMAT, Manifest, now
+from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
+from holdfast.core.transaction import Transaction
+from holdfast.engines.sqltext import iter_statements
 from holdfast.errors import BackupCorrupt, BackupError
 
-FORMAT = 1
 _FIRST = b"-- Holdfast backup, format "
 _TRAILER = b"-- Holdfast trailer "
-_BLOCK = 1 << 20
+_BUFFER = 1 << 20
 _LONGEST_TRAILER = 1 << 26
 
 
-class Writer:
+def write(executor: Executor, table: str | None, path: Path, advance: Advance | None) -> None:
+    """Write the database or one table, as it is at one moment, into the file ``path``."""
+    dump = executor.engine.dump
+    with (
+        path.open("wb", buffering=_BUFFER) as file,
+        Transaction(executor, isolation="REPEATABLE READ", read_only=True),
+        translated(executor),
+    ):
+        text = _Text(file, executor.engine.name)
+        raw = executor.driver_connection()
+        tables = {name: content_of(executor, name, advance) for name in dump.tables(raw, table)}
+        longest = max((content.longest for content in tables.values()), default=0)
+        known = dump.write(raw, table, longest, text.put)
+        text.finish(Manifest(executor.engine.name, text.created, tables, known))
+
+
+class _Text:
     """A backup that is being written."""
 
     def __init__(self, file: IO[bytes], engine: str) -> None:
         self._file = file
         self._sum = sha256()
-        self._engine = engine
-        self._created = datetime.now(UTC).isoformat(timespec="seconds")
-        self.put(_FIRST + f"{FORMAT}: {engine}, {self._created}\n".encode())
+        self.created = now()
+        self.put(_FIRST + f"{FORMAT}: {engine}, {self.created}\n".encode())
 
     def put(self, data: bytes) -> None:
         self._sum.update(data)
         self._file.write(data)
 
-    def finish(self, tables: Mapping[str, Content], known: Mapping[str, Any]) -> None:
-        """Write the trailer; ``known`` is what the engine needs to put the tables in their places."""
-        manifest = {
-            "format": FORMAT,
-            "engine": self._engine,
-            "created": self._created,
-            "tool": f"holdfast {__version__}",
-            "tables": {name: [content.rows, content.hash] for name, content in tables.items()},
-            **known,
-            "end": True,
-        }
-        text = json.dumps(manifest).encode()
+    def finish(self, manifest: Manifest) -> None:
+        text = json.dumps(manifest.as_json()).encode()
         self.put(b"\n")
         self._sum.update(text)
         self._file.write(_TRAILER + self._sum.hexdigest().encode() + b" " + text + b"\n")
 
 
-@contextmanager
-def writing(path: Path, engine: str) -> Iterator[Writer]:
-    """Write beside ``path``, and put the file in its place once it is whole and on the disk.
-
-    Raises:
-        BackupError: if it cannot be written; what was at ``path`` is still there.
-    """
-    try:
-        if path.is_dir():
-            raise BackupError(f"{path} is a directory", hint="name a file in it")
-        descriptor, name = tempfile.mkstemp(prefix=".holdfast-", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb", buffering=_BLOCK) as file:
-                yield Writer(file, engine)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-        _sync_folder(path.parent)
-    except OSError as exc:
-        if isinstance(exc, ConnectionError | TimeoutError | PermissionError) and not exc.filename:
-            raise
-        raise BackupError(f"{path} cannot be written: {exc.strerror or exc}") from exc
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 @dataclass(frozen=True)
-class Source:
-    """An open backup whose bytes are those that were written; ``manifest`` is ``None`` for a foreign file."""
+class Plain:
+    """An open file whose bytes are those that were written; ``manifest`` is ``None`` for a foreign one."""
 
     path: Path
     size: int
-    manifest: Mapping[str, Any] | None
+    manifest: Manifest | None
     file: IO[bytes]
     digest: str
 
-    @property
-    def tables(self) -> dict[str, Content]:
-        listed = self.manifest["tables"] if self.manifest else {}
-        return {name: Content(rows, digest) for name, (rows, digest) in listed.items()}
+    def load(self, executor: Executor, table: str | None, advance: Advance | None) -> None:
+        known = None if self.manifest is None else self.manifest.as_json()
+        raw = executor.driver_connection()
+        executor.engine.dump.load(
+            raw, iter_statements(self._text(advance), executor.engine.lexicon), known, table
+        )
 
-    def text(self, advance: Advance | None = None) -> Iterator[str]:
+    def _text(self, advance: Advance | None = None) -> Iterator[str]:
         """The SQL text in pieces, checked once more at its end."""
         decode = codecs.getincrementaldecoder("utf-8-sig" if self.manifest is None else "utf-8")()
         found = sha256()
         try:
-            for block in _blocks(self.file, self.size):
+            for block in blocks(self.file, self.size):
                 found.update(block)
                 yield decode.decode(block)
                 if advance is not None:
@@ -136,32 +107,19 @@ class Source:
             raise BackupCorrupt(f"{self.path} changed while it was read")
 
 
-def _blocks(file: IO[bytes], size: int) -> Iterator[bytes]:
-    file.seek(0)
-    while size and (block := file.read(min(_BLOCK, size))):
-        size -= len(block)
-        yield block
-
-
 @contextmanager
-def opened(path: Path, *, unverified: bool = False) -> Iterator[Source]:
+def opened(path: Path, *, unverified: bool) -> Iterator[Plain]:
     """Open a backup after checking every byte of it; ``unverified`` also opens files of other programs.
 
     Raises:
         BackupCorrupt: if it is cut short or changed.
         BackupError: if there is none, or it is not ours.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError as exc:
-        raise BackupError(f"there is no backup {path}") from exc
-    except OSError as exc:
-        raise BackupError(f"{path} cannot be read: {exc.strerror}") from exc
-    with file:
+    with reading(path) as file:
         yield _checked(path, file, unverified)
 
 
-def _checked(path: Path, file: IO[bytes], unverified: bool) -> Source:
+def _checked(path: Path, file: IO[bytes], unverified: bool) -> Plain:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(len(_FIRST))
@@ -172,28 +130,18 @@ def _checked(path: Path, file: IO[bytes], unverified: bool) -> Source:
                 f"{path} was not written by Holdfast, so nothing can tell whether it is whole",
                 hint="unverified=True runs it as it is",
             )
-        return Source(path, size, None, file, _sum(file, size).hexdigest())
+        return Plain(path, size, None, file, digest(file, size).hexdigest())
     if not last.startswith(_TRAILER) or not last.endswith(b"}\n"):
         raise BackupCorrupt(f"{path} is cut short: its end is missing", hint="use another backup")
     stated, _, text = last[len(_TRAILER) : -1].partition(b" ")
-    found = _sum(file, start)
-    digest = found.hexdigest()
+    found = digest(file, start)
+    of_text = found.hexdigest()
     found.update(text)
     if found.hexdigest().encode() != stated:
         raise BackupCorrupt(
             f"{path} is not as it was written: its checksum differs", hint="use another backup"
         )
-    manifest = json.loads(text)
-    if manifest["format"] > FORMAT:
-        raise BackupError(f"{path} was written by a newer Holdfast", hint="pip install --upgrade holdfast")
-    return Source(path, start, manifest, file, digest)
-
-
-def _sum(file: IO[bytes], size: int) -> Any:
-    found = sha256()
-    for block in _blocks(file, size):
-        found.update(block)
-    return found
+    return Plain(path, start, Manifest.of_json(path, json.loads(text)), file, of_text)
 
 
 def _last_line(file: IO[bytes], size: int) -> tuple[bytes, int]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from holdfast.backup import formats
 from holdfast.backup.content import content_of, differences, outside, translated
-from holdfast.backup.plain import Source, opened
+from holdfast.backup.formats import Format, Source, format_of
 from holdfast.backup.report import Report
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
 from holdfast.core.transaction import Transaction
-from holdfast.engines.sqltext import iter_statements
 from holdfast.errors import (
     BackupError,
     ConnectionFailed,
@@ -59,23 +57,22 @@ def _restore(
     executor: Executor, path: Path, table: str | None, *, unverified: bool, progress: bool | None
 ) -> Report:
     outside(executor, "restoring")
-    formats.check(path)
-    with opened(path, unverified=unverified) as source:
+    form = format_of(path)
+    with form.opened(path, unverified=unverified) as source:
         if source.manifest is None:
             return _run_foreign(executor, source, table, progress)
-        check_engine(executor, source)
-        if table is not None and table not in source.tables:
-            raise BackupError(
-                f"{path} holds no table {table!r}", hint=did_you_mean(table, source.tables, "tables")
-            )
+        check_engine(executor, form, source)
+        tables = source.manifest.tables
+        if table is not None and table not in tables:
+            raise BackupError(f"{path} holds no table {table!r}", hint=did_you_mean(table, tables, "tables"))
         return put_in_place(executor, source, table, progress=progress)
 
 
-def check_engine(executor: Executor, source: Source) -> None:
-    """Refuse the text of one kind of database for another."""
+def check_engine(executor: Executor, form: Format, source: Source) -> None:
+    """Refuse what is of one kind of database for another."""
     assert source.manifest is not None
-    made, here = source.manifest["engine"], executor.engine.name
-    if made != here:
+    made, here = source.manifest.engine, executor.engine.name
+    if made != here and not form.is_portable:
         raise BackupError(
             f"{source.path} is a backup of {_TITLES.get(made, made)}, and this is {_TITLES.get(here, here)}",
             hint="restore it into a database of its kind and copy the tables from there",
@@ -86,26 +83,26 @@ def put_in_place(
     executor: Executor, source: Source, table: str | None, *, progress: bool | None = False
 ) -> Report:
     """Load a checked backup and compare what is here then with what it says; keep both or neither."""
-    assert source.manifest is not None
-    chosen = {name: content for name, content in source.tables.items() if table in (None, name)}
+    manifest = source.manifest
+    assert manifest is not None
+    chosen = {name: content for name, content in manifest.tables.items() if table in (None, name)}
     with track(f"restore {source.path.name}", total=source.size, show=progress) as advance:
         _load(executor, source, table, advance, lambda: differences(executor, chosen))
     return Report(
         path=source.path,
-        engine=source.manifest["engine"],
-        created=source.manifest["created"],
+        engine=manifest.engine,
+        created=manifest.created,
         tables={name: content.rows for name, content in chosen.items()},
     )
 
 
 def _load(executor: Executor, source: Source, table: str | None, advance: Any, problems: Any) -> None:
     session = executor.session()
-    statements = iter_statements(source.text(advance), executor.engine.lexicon)
     try:
         with executor.engine.alter.around(session.execute), Transaction(executor):
             try:
                 with translated(executor):
-                    executor.engine.dump.load(session.raw, statements, source.manifest, table)
+                    source.load(executor, table, advance)
                     found = problems()
             except _TELLING:
                 raise

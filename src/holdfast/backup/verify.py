@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.backup import formats
 from holdfast.backup.content import outside
-from holdfast.backup.plain import Source, opened
+from holdfast.backup.formats import Source, format_of
 from holdfast.backup.report import Report
 from holdfast.backup.restore import check_engine, put_in_place
 from holdfast.core.executor import Executor
@@ -26,22 +25,23 @@ def verify_backup(executor: Executor, path: Path) -> Report:
         NotSupported: if this role may not create a scratch database.
     """
     outside(executor, "verifying a backup")
-    formats.check(path)
+    form = format_of(path)
     try:
-        with opened(path) as source:
-            check_engine(executor, source)
+        with form.opened(path, unverified=False) as source:
+            check_engine(executor, form, source)
             return _proven(executor, source)
     except BackupCorrupt as exc:
         return Report(path, None, None, {}, [exc.message])
 
 
 def _proven(executor: Executor, source: Source) -> Report:
-    assert source.manifest is not None
+    manifest = source.manifest
+    assert manifest is not None
     report = Report(
         path=source.path,
-        engine=source.manifest["engine"],
-        created=source.manifest["created"],
-        tables={name: content.rows for name, content in source.tables.items()},
+        engine=manifest.engine,
+        created=manifest.created,
+        tables={name: content.rows for name, content in manifest.tables.items()},
     )
     engine = executor.engine
     with engine.dump.scratch(executor.run, executor.target) as target:
@@ -49,7 +49,7 @@ def _proven(executor: Executor, source: Source) -> Report:
             engine, target, engine.connect.create(target, {}), timeout=executor.timeout, is_private=False
         )
         try:
-            engine.dump.imitate(scratch.driver_connection(), source.manifest)
+            engine.dump.imitate(scratch.driver_connection(), manifest.known)
             put_in_place(scratch, source, None)
         except (BackupError, IntegrityError, SchemaError) as exc:
             if isinstance(exc, BackupCorrupt):
