@@ -220,11 +220,15 @@ def test_what_stays_behind_of_postgresql_is_said(
     db.execute("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$")
     db.execute("CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")
     db.execute("CREATE POLICY mine ON t USING (true)")
+    db.execute("CREATE TYPE pair AS (a INTEGER, b TEXT)")
+    db.execute("CREATE RULE quiet AS ON DELETE TO t DO INSTEAD NOTHING")
     plan = holdfast.copy_database(db, lite, dry_run=True)
-    everything = [("function", "f"), ("policy", "mine on t"), ("sequence", "counter"), ("trigger", "tr on t")]
-    assert [(item.kind, item.name) for item in plan.left_behind] == [*everything, ("type", "mood")]
+    assert [(item.kind, item.name) for item in plan.left_behind] == [
+        *(("function", "f"), ("policy", "mine on t"), ("rule", "quiet on t"), ("sequence", "counter")),
+        *(("trigger", "tr on t"), ("type", "mood"), ("type", "pair")),
+    ]
     named = holdfast.copy_database(db, lite, tables=["t"], dry_run=True).left_behind
-    assert [item.kind for item in named] == ["policy", "trigger"]
+    assert [item.kind for item in named] == ["policy", "rule", "trigger"]
     assert holdfast.copy_database(db, lite, tables=["other"]).left_behind == ()
 
 

@@ -221,12 +221,13 @@ class Executor:
         return rows[0][0] if rows else None
 
     def stream(
-        self, sql: str, params: Sequence[Any] = (), *, batch_size: int = 10_000
+        self, sql: str, params: Sequence[Any] = (), *, batch_size: int = 10_000, undisturbed: bool = False
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Read rows in batches with flat memory; other statements may run in between.
 
         Inside a transaction the thread's own connection is read, otherwise a second one, so that
-        writing while reading neither waits for itself nor changes what is read.
+        writing while reading neither waits for itself nor changes what is read. ``undisturbed`` promises
+        that this thread writes nothing meanwhile: no copy is needed to keep that apart.
         """
         native = self.native(sql)
         parts = self.engine.connect
@@ -236,7 +237,8 @@ class Executor:
         borrowed = None if session.stack or self.is_private else self.sqlalchemy.raw_connection()
         raw = borrowed.dbapi_connection if borrowed else session.raw
         try:
-            yield from parts.stream(raw, native, params, batch_size, shared=borrowed is None)
+            shared = borrowed is None and not undisturbed
+            yield from parts.stream(raw, native, params, batch_size, shared=shared)
         except KeyboardInterrupt:
             if borrowed is not None:
                 borrowed.invalidate()

@@ -45,6 +45,8 @@ def source_of(rows: Any, default: Names, columns: Sequence[str] | None, size: in
     Raises:
         InvalidQuery: if these are no rows; of a row, when the rows before it have been taken.
     """
+    if isinstance(rows, Source):
+        return rows
     picked = _picked(columns)
     framed = frames.columns_of(rows, size)
     if framed is not None:

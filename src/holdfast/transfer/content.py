@@ -3,56 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
+
+Values = Sequence[Any]
+_MODULUS = 2**128
 
 
 @dataclass(slots=True)
 class Content:
-    """The rows seen so far, and the sum of their digests modulo 2**128.
+    """The rows seen so far, and the sum of their hashes; only numbers of one process can be compared.
 
-    Python values that are equal in every respect have the same ``repr``; where both engines may give equal
-    values in different forms, ``forms`` has the function that makes one of them.
+    Python's hash of a tuple is that of its values, and values of one kind that are equal have the same:
+    1.50 and 1.5 as decimals, a moment in two zones. It is keyed where it is not that of a number. Numbers
+    have the same hash modulo 2**61 - 1, and -1 has that of -2, so integers are summed up besides, and -1 is
+    counted.
     """
 
-    forms: Sequence[tuple[int, Callable[[Any], Any]]]
+    kinds: Sequence[str]
     rows: int = 0
     total: int = 0
 
-    def add(self, row: tuple[Any, ...]) -> None:
-        seen = row
-        if self.forms:
-            values = list(row)
-            for place, form in self.forms:
-                if values[place] is not None:
-                    values[place] = form(values[place])
-            seen = tuple(values)
-        digest = blake2b(repr(seen).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        self.total = (self.total + int.from_bytes(digest, "big")) % 2**128
-        self.rows += 1
+    def add(self, columns: Sequence[Values], count: int) -> None:
+        """Take in ``count`` rows, given as columns."""
+        seen: list[Values] = []
+        for place, (kind, values) in enumerate(zip(self.kinds, columns, strict=True), 1):
+            form = _FORMS.get(kind)
+            seen.append(values if form is None else form(values))
+            if kind in _NUMBERS:
+                self.total += place * (values.count(-1) + _sum_of_integers(values))
+        self.total = (self.total + sum(map(hash, zip(*seen, strict=True)))) % _MODULUS
+        self.rows += count
 
 
-def content_for(kinds: Iterable[str]) -> Content:
-    """An empty :class:`Content` of rows whose columns are of these kinds."""
-    return Content([(place, _FORMS[kind]) for place, kind in enumerate(kinds) if kind in _FORMS])
+_NUMBERS = frozenset({"integer", "float", "decimal"})
 
 
-def _decimal(value: Any) -> Any:
-    if not isinstance(value, Decimal) or not value.is_finite():
-        return str(value)
-    sign, digits, exponent = value.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0")
-    stripped = text.rstrip("0")
-    assert isinstance(exponent, int)
-    return (sign, stripped, exponent + len(text) - len(stripped)) if stripped else 0
+def _sum_of_integers(values: Values) -> int:
+    # SQLite's columns may hold anything, whatever they are declared as.
+    return sum(value for value in values if type(value) is int)
 
 
-def _moment(value: Any) -> Any:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+def _floats(values: Values) -> Values:
+    """NaN is hashed by what object it is."""
+    return ["NaN" if value != value else value for value in values]
 
 
 def _plain(value: Any) -> Any:
@@ -63,13 +58,22 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
-def _json(value: Any) -> str:
-    return json.dumps(_plain(value), sort_keys=True, default=repr)
+def _json(values: Values) -> Values:
+    return [json.dumps(_plain(value), sort_keys=True, default=repr) for value in values]
 
 
-_FORMS: dict[str, Callable[[Any], Any]] = {
-    "decimal": _decimal,
-    "timestamptz": _moment,
+def _bytes(values: Values) -> Values:
+    return [bytes(value) if isinstance(value, (bytearray, memoryview)) else value for value in values]
+
+
+def _others(values: Values) -> Values:
+    return list(map(repr, values))
+
+
+_FORMS: dict[str, Callable[[Values], Values]] = {
+    "float": _floats,
+    "decimal": _floats,
     "json": _json,
-    "bytes": bytes,
+    "bytes": _bytes,
+    "other": _others,
 }

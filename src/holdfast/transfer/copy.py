@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from holdfast.core import query, schema
+from holdfast.core import schema
 from holdfast.core.bulk import insert_many
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
+from holdfast.core.rows import reading
+from holdfast.core.sources import Chunk, Source
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import TableInfo
 from holdfast.engines.names import quote_identifier as quote
@@ -20,11 +22,11 @@ from holdfast.errors import (
     TableExists,
     TransactionError,
 )
-from holdfast.transfer.content import Content, content_for
+from holdfast.transfer.content import Content
 from holdfast.transfer.plan import Plan, TablePlan, make_plan
 from holdfast.transfer.report import CopyReport
 
-_BATCH, _BATCH_BYTES = 2_000, 4 << 20
+_BATCH, _BATCH_BYTES = 2_000, 2 << 20
 
 
 def copy_database(
@@ -109,36 +111,52 @@ def _carry(source: Executor, target: Executor, plan: Plan, progress: bool | None
 def _load(source: Executor, target: Executor, table: TablePlan, progress: bool | None) -> Content:
     """Stream one table from one database into the other."""
     info, name = table.info, table.info.name
-    taken = [column.name for column in target.describe(name).columns if not column.generated]
+    taken = tuple(column.name for column in target.describe(name).columns if not column.generated)
     places = [info.names.index(column) for column in taken]
-    is_whole = len(places) == len(info.columns)
     content = _content(info)
 
-    def rows() -> Iterator[tuple[Any, ...]]:
-        _, batches = query.stream_tuples(source, name, batch_size=_batch_size(source, info))
-        for batch in batches:
-            for row in batch:
-                content.add(row)
-                yield row if is_whole else tuple(row[place] for place in places)
+    def chunks() -> Iterator[Chunk]:
+        for columns, count in _batches(source, info):
+            content.add(columns, count)
+            yield Chunk(taken, [columns[place] for place in places], count)
 
     total = _count(source, name) if progress is not False else None
     with track(f"copy {name}", total=total, show=progress) as advance:
-        insert_many(target, name, rows(), columns=taken, advance=advance)
+        # Inert: what is read is another connection's.
+        insert_many(target, name, Source(chunks(), is_inert=True), advance=advance)
     return content
 
 
-def _batch_size(source: Executor, info: TableInfo) -> int:
-    """So many rows at a time that the largest binary values of a table do not fill the memory."""
-    names = [column.name for column in info.columns if column.codec.kind.name == "bytes"]
-    if not names:
+def _batches(executor: Executor, info: TableInfo) -> Iterator[tuple[list[Sequence[Any]], int]]:
+    """The rows of a table as columns, and how many they are; nothing is written meanwhile."""
+    sql, values, plan = reading(executor, info.name)
+    decoders = [column.codec.decode for column in plan.columns]
+    size = _batch_size(executor, info)
+    for batch in executor.stream(sql, values, batch_size=size, undisturbed=True):
+        columns: list[Sequence[Any]] = list(zip(*batch, strict=True))
+        for place, decode in enumerate(decoders):
+            if decode is not None:
+                columns[place] = [None if value is None else decode(value) for value in columns[place]]
+        yield columns, len(batch)
+
+
+def _batch_size(executor: Executor, info: TableInfo) -> int:
+    """So many rows at a time that the longest values of a table do not fill the memory."""
+    parts = []
+    for column in info.columns:
+        name = quote(column.name)
+        if column.codec.kind.name in ("bytes", "text"):
+            parts.append(f"coalesce(length({name}), 0)")
+        elif column.codec.kind.name in ("json", "other"):
+            parts.append(f"coalesce(length(CAST({name} AS TEXT)), 0)")
+    if not parts:
         return _BATCH
-    lengths = " + ".join(f"coalesce(length({quote(name)}), 0)" for name in names)
-    longest = source.scalar(f"SELECT max({lengths}) FROM {quote(info.name)}") or 0
+    longest = executor.scalar(f"SELECT max({' + '.join(parts)}) FROM {quote(info.name)}") or 0
     return max(1, min(_BATCH, _BATCH_BYTES // (longest + 1)))
 
 
 def _content(info: TableInfo) -> Content:
-    return content_for(column.codec.kind.name for column in info.columns)
+    return Content([column.codec.kind.name for column in info.columns])
 
 
 def _count(executor: Executor, name: str) -> int:
@@ -166,10 +184,8 @@ def _add_rest(target: Executor, table: TablePlan) -> None:
 def _prove(target: Executor, info: TableInfo, expected: Content) -> None:
     """Read the copy back, and compare its number of rows and its content."""
     there = _content(info)
-    _, batches = query.stream_tuples(target, info.name, batch_size=_batch_size(target, info))
-    for batch in batches:
-        for row in batch:
-            there.add(row)
+    for columns, count in _batches(target, info):
+        there.add(columns, count)
     if there.rows != expected.rows:
         raise DatabaseError(f"the copy of {info.name!r} has {there.rows} rows instead of {expected.rows}")
     if there.total != expected.total:

@@ -17,24 +17,6 @@ from holdfast.transfer import texts
 from holdfast.transfer.report import ColumnCopy, LeftBehind
 from holdfast.types import Kind
 
-# What the catalogues have no verb for, by the engine's name: kind, name, the table it is part of.
-_OTHERS = {
-    "sqlite": "SELECT 'trigger', name || ' on ' || tbl_name, tbl_name FROM sqlite_master "
-    "WHERE type = 'trigger' AND name NOT LIKE 'hf\\_search\\_%' ESCAPE '\\' ORDER BY name",
-    "postgres": "SELECT 'trigger', t.tgname || ' on ' || c.relname, c.relname::text FROM pg_trigger AS t "
-    "JOIN pg_class AS c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal "
-    "AND c.relnamespace = current_schema()::regnamespace "
-    "UNION ALL SELECT 'policy', p.polname || ' on ' || c.relname, c.relname::text FROM pg_policy AS p "
-    "JOIN pg_class AS c ON c.oid = p.polrelid WHERE c.relnamespace = current_schema()::regnamespace "
-    "UNION ALL SELECT 'function', proname::text, NULL FROM pg_proc "
-    "WHERE pronamespace = current_schema()::regnamespace AND NOT EXISTS "
-    "(SELECT FROM pg_depend AS d WHERE d.objid = pg_proc.oid AND d.deptype = 'e') "
-    "UNION ALL SELECT 'type', typname::text, NULL FROM pg_type "
-    "WHERE typnamespace = current_schema()::regnamespace AND typtype IN ('e', 'd', 'r') "
-    "UNION ALL SELECT 'sequence', c.relname::text, NULL FROM pg_class AS c "
-    "WHERE c.relkind = 'S' AND c.relnamespace = current_schema()::regnamespace AND NOT EXISTS "
-    "(SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')) ORDER BY 1, 2",
-}
 _ANY_COLLATION = frozenset({"default", "C", "POSIX", "ucs_basic", "BINARY"})
 
 
@@ -90,7 +72,7 @@ def make_plan(source: Executor, target: Executor, tables: Iterable[str] | None) 
     if tables is None:
         for view in source.engine.catalog.views(source.run):
             making.leave("view", view, "views are not copied")
-    for kind, name, table in source.rows(_OTHERS[source.engine.name]):
+    for kind, name, table in source.engine.catalog.others(source.run):
         if tables is None or table in names:
             making.leave(kind, name, f"a {kind} is not copied")
     return Plan(plans, making.columns, making.left, making.refused)

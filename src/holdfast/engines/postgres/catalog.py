@@ -155,6 +155,29 @@ def foreign_keys(run: Run, table: str) -> list[dict[str, Any]]:
     ]
 
 
+def others(run: Run) -> list[tuple[str, str, str | None]]:
+    """Triggers, policies, and what a schema holds besides its tables."""
+    here = "current_schema()::regnamespace"
+    return run(
+        "SELECT 'trigger', t.tgname || ' on ' || c.relname, c.relname::text FROM pg_trigger AS t "
+        f"JOIN pg_class AS c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal AND c.relnamespace = {here} "
+        "UNION ALL SELECT 'policy', p.polname || ' on ' || c.relname, c.relname::text FROM pg_policy AS p "
+        f"JOIN pg_class AS c ON c.oid = p.polrelid WHERE c.relnamespace = {here} "
+        "UNION ALL SELECT 'rule', r.rulename || ' on ' || c.relname, c.relname::text FROM pg_rewrite AS r "
+        f"JOIN pg_class AS c ON c.oid = r.ev_class WHERE c.relkind IN ('r', 'p') AND c.relnamespace = {here} "
+        "UNION ALL SELECT 'function', proname::text, NULL FROM pg_proc "
+        f"WHERE pronamespace = {here} AND NOT EXISTS "
+        "(SELECT FROM pg_depend AS d WHERE d.objid = pg_proc.oid AND d.deptype = 'e') "
+        "UNION ALL SELECT 'type', typname::text, NULL FROM pg_type AS t "
+        f"WHERE typnamespace = {here} AND (typtype IN ('e', 'd', 'r') OR typtype = 'c' AND EXISTS "
+        "(SELECT FROM pg_class AS c WHERE c.oid = t.typrelid AND c.relkind = 'c')) AND NOT EXISTS "
+        "(SELECT FROM pg_depend AS d WHERE d.objid = t.oid AND d.deptype = 'e') "
+        "UNION ALL SELECT 'sequence', c.relname::text, NULL FROM pg_class AS c "
+        f"WHERE c.relkind = 'S' AND c.relnamespace = {here} AND NOT EXISTS "
+        "(SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')) ORDER BY 1, 2"
+    ).fetchall()
+
+
 def create_sql(run: Run, table: str) -> str:
     """The statement that makes a table with its constraints, put together from the catalogue."""
     regclass = quote_identifier(table)

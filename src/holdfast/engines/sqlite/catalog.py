@@ -142,6 +142,14 @@ def create_sql(run: Run, table: str) -> str:
     return str(rows[0][0]) if rows else ""
 
 
+def others(run: Run) -> list[tuple[str, str, str | None]]:
+    """The triggers, but for those of a search."""
+    return run(
+        "SELECT 'trigger', name || ' on ' || tbl_name, tbl_name FROM sqlite_master "
+        "WHERE type = 'trigger' AND name NOT LIKE 'hf\\_search\\_%' ESCAPE '\\' ORDER BY name"
+    ).fetchall()
+
+
 def result_types(raw: sqlite3.Connection, sql: str, cursor: Cursor) -> list[str] | None:
     """The declared types of a query's columns, which the driver does not tell.
 
