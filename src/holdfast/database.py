@@ -245,8 +245,12 @@ class Table:
     ) -> Page:
         """One page in ``order_by``; ``page.next`` and ``page.previous`` go into ``after``.
 
-        Keyset pagination: pages stay true while rows are inserted and deleted, and a late page costs what
-        the first one does. The table needs a primary key, which breaks ties.
+        Keyset pagination: pages stay true while rows are inserted and deleted, and where an index begins
+        with the columns of the order, a late page costs what the first one does. The primary key breaks
+        ties, or unique columns that are NOT NULL.
+
+        Raises:
+            InvalidQuery: for a token that was changed, or is of another order, table or filter.
         """
         return paging.paginate(self._executor, self.name, order_by, limit, after, where, params)
 
