@@ -920,3 +920,44 @@ def test_a_connection_lost_in_a_block_does_not_let_the_rest_of_it_be_kept(
             t.insert("t", {"id": 2, "v": "b"})
     t.insert("t", {"id": 3, "v": "c"})
     assert [row["id"] for row in other.select("t")] == [3]
+
+
+def test_a_stream_ends_with_the_transaction_it_was_begun_in(db: Database) -> None:
+    db.create_table("streamed", {"id": "INTEGER PRIMARY KEY"})
+    db.insert_many("streamed", [{"id": number} for number in range(10)])
+    for is_read_only in (False, True):
+        for is_kept in (True, False):
+            with suppress(KeyError), db.transaction(read_only=is_read_only):
+                rows = db.stream("streamed", batch_size=3)
+                assert next(rows)["id"] == 0
+                if not is_kept:
+                    raise KeyError
+            with pytest.raises(TransactionError, match="has ended"):
+                list(rows)
+    with db.transaction():
+        rows = db.stream("streamed", batch_size=3)
+        next(rows)
+    with db.transaction():
+        db.insert("streamed", {"id": 10})
+        del rows
+    assert db.count("streamed") == 11
+
+
+def test_a_stream_outlasts_savepoints_but_the_one_it_was_begun_in(db: Database) -> None:
+    db.create_table("streamed", {"id": "INTEGER PRIMARY KEY"})
+    db.insert_many("streamed", [{"id": number} for number in range(10)])
+    with db.transaction():
+        outer = db.stream("streamed", batch_size=3)
+        next(outer)
+        with suppress(KeyError), db.transaction():
+            undone = db.stream("streamed", batch_size=3)
+            next(undone)
+            raise KeyError
+        with db.transaction():
+            kept = db.stream("streamed", batch_size=3)
+            next(kept)
+        with pytest.raises(TransactionError, match="has ended"):
+            list(undone)
+        assert len(list(outer)) == len(list(kept)) == 9
+        db.insert("streamed", {"id": 10})
+    assert db.count("streamed") == 11

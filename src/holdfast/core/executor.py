@@ -24,6 +24,7 @@ from holdfast.errors import (
     SerializationFailure,
     TableNotFound,
     TransactionAborted,
+    TransactionError,
     ValueRefused,
     did_you_mean,
 )
@@ -238,7 +239,13 @@ class Executor:
         raw = borrowed.dbapi_connection if borrowed else session.raw
         try:
             shared = borrowed is None and not undisturbed
-            yield from parts.stream(raw, native, params, batch_size, shared=shared)
+            lasts = session.lasting() if borrowed is None and session.stack else _always
+            yield from parts.stream(raw, native, params, batch_size, shared=shared, lasts=lasts)
+            if not lasts():
+                raise TransactionError(
+                    "the transaction that this stream was begun in has ended",
+                    hint="read it to its end inside the block",
+                )
         except KeyboardInterrupt:
             if borrowed is not None:
                 borrowed.invalidate()
@@ -407,6 +414,10 @@ def reread_once(verb: Verb) -> Verb:
         return verb(executor, table, *args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+def _always() -> bool:
+    return True
 
 
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()

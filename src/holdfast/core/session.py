@@ -29,6 +29,7 @@ class Session:
 
     ``stack`` holds one entry for each open level: the transaction itself, then its savepoints.
     ``ready`` is the one thing a warm statement looks at: false when something has to be put right first.
+    ``number`` counts its transactions, ``undone`` are the savepoints that this one went back to.
     ``known`` is what this transaction alone may believe, once it has changed the schema.
     """
 
@@ -40,11 +41,13 @@ class Session:
         "fairy",
         "known",
         "manual",
+        "number",
         "raw",
         "read_only",
         "ready",
         "stack",
         "stale",
+        "undone",
     )
 
     def __init__(
@@ -58,12 +61,26 @@ class Session:
         self.execute = execute
         self.execute_many = execute_many
         self.stack: list[str] = []
+        self.number = 0
+        self.undone: list[str] = []
         self.manual = False
         self.read_only = False
         self.aborted = False
         self.stale = False
         self.known: Known | None = None
         self.ready = True
+
+    def lasting(self) -> Callable[[], bool]:
+        """A function that says whether what is read in this transaction from now on can still be read."""
+        number, levels, undone = self.number, list(self.stack), self.undone
+
+        def lasts() -> bool:
+            if self.number != number or not self.stack:
+                return False
+            # Names come again; the objects do not.
+            return not any(level is gone for level in levels for gone in undone)
+
+        return lasts
 
     def push_savepoint(self) -> None:
         name = f"hf_{len(self.stack)}"
@@ -76,6 +93,7 @@ class Session:
 
     def rollback_savepoint(self) -> None:
         name = self.stack.pop()
+        self.undone.append(name)
         self.execute(f"ROLLBACK TO SAVEPOINT {name}", ())
         self.execute(f"RELEASE SAVEPOINT {name}", ())
 

@@ -111,6 +111,7 @@ def begin(executor: Executor, session: Session, *, isolation: str | None, read_o
             executor.discard(session)
         raise
     session.read_only = read_only
+    session.number, session.undone = session.number + 1, []
     session.stack.append("BEGIN")
 
 

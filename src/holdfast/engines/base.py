@@ -123,8 +123,18 @@ class Connect(Protocol):
     def is_stale(self, exc: BaseException) -> bool: ...
     def refresh(self, raw: Any) -> None: ...
     def stream(
-        self, raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool
-    ) -> Iterator[list[Any]]: ...
+        self,
+        raw: Any,
+        sql: str,
+        params: Sequence[Any],
+        size: int,
+        *,
+        shared: bool,
+        lasts: Callable[[], bool],
+    ) -> Iterator[list[Any]]:
+        """Batches of rows, which end where ``lasts()`` no longer says that its transaction is open."""
+        ...
+
     def begin(self, run: Run, *, isolation: str | None, read_only: bool) -> None: ...
     def ended(self, run: Run, *, read_only: bool) -> None: ...
 

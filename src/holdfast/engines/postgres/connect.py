@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy
-from psycopg import RawCursor, RawServerCursor
+from psycopg import RawCursor
 from psycopg.pq import TransactionStatus
 
 from holdfast.engines.base import Cursor, Opened, Run
@@ -176,12 +176,22 @@ def refresh(raw: Any) -> None:
         RawCursor(raw).execute(f"DEALLOCATE ALL -- {next(_refreshes)}")
 
 
-def stream(raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool) -> Iterator[list[Any]]:
-    """Batches of rows from a cursor of the server, which writes of the same transaction do not change."""
-    with RawServerCursor(raw, f"hf_{uuid.uuid4().hex}") as cursor:
-        cursor.execute(sql, params)
-        while batch := cursor.fetchmany(size):
+def stream(
+    raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool, lasts: Callable[[], bool]
+) -> Iterator[list[Any]]:
+    """Batches of rows from a cursor of the server, which writes of the same transaction do not change.
+
+    The driver's own server cursor would be closed in whatever transaction comes next, which that aborts.
+    """
+    name, cursor = f"hf_{uuid.uuid4().hex}", RawCursor(raw)
+    cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", params, prepare=False)
+    fetch = f"FETCH FORWARD {size} FROM {name}"
+    try:
+        while lasts() and (batch := cursor.execute(fetch, prepare=False).fetchall()):
             yield batch
+    finally:
+        if lasts() and not raw.closed and raw.pgconn.transaction_status == TransactionStatus.INTRANS:
+            cursor.execute(f"CLOSE {name}", prepare=False)
 
 
 def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:

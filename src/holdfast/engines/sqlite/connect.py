@@ -165,20 +165,24 @@ def _trusts_fts5() -> bool:
     return True
 
 
-def stream(raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool) -> Iterator[list[Any]]:
+def stream(
+    raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool, lasts: Callable[[], bool]
+) -> Iterator[list[Any]]:
     """Batches of rows; on a ``shared`` connection from a copy, so that its writes do not show up in them."""
     if shared and not raw.execute("PRAGMA query_only").fetchone()[0]:
-        yield from _stream_copy(raw, sql, params, size)
+        yield from _stream_copy(raw, sql, params, size, lasts)
         return
     cursor = raw.execute(sql, params)
     try:
-        while batch := cursor.fetchmany(size):
+        while lasts() and (batch := cursor.fetchmany(size)):
             yield batch
     finally:
         cursor.close()
 
 
-def _stream_copy(raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]:
+def _stream_copy(
+    raw: Any, sql: str, params: Sequence[Any], size: int, lasts: Callable[[], bool]
+) -> Iterator[list[Any]]:
     copy = quote_identifier(f"holdfast stream {next(_streams)}")
     raw.execute(f"CREATE TEMP TABLE {copy} AS {sql}", params)
     names = {item[0].lower() for item in raw.execute(f"SELECT * FROM temp.{copy} LIMIT 0").description}
@@ -186,7 +190,7 @@ def _stream_copy(raw: Any, sql: str, params: Sequence[Any], size: int) -> Iterat
     page = f"SELECT {number}, * FROM temp.{copy} WHERE {number} > ? ORDER BY {number} LIMIT ?"
     last = 0
     try:
-        while batch := raw.execute(page, (last, size)).fetchall():
+        while lasts() and (batch := raw.execute(page, (last, size)).fetchall()):
             last = batch[-1][0]
             yield [row[1:] for row in batch]
     finally:
