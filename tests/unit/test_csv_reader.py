@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.errors import ImportFailed
+from holdfast.io import records as records_module
 from holdfast.io.guess import TextGuess
 from holdfast.io.records import Quoted, Unclosed, open_source, records
 from holdfast.io.values import line
@@ -80,10 +83,38 @@ def test_quoted_fields_of_a_batch_leave_the_null_of_others_alone(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('a,b\n1,NA\n"2","NA"\n3,NA\n')
     with open_source(path, null="NA") as source:
-        (batch,) = source.batches(2, 100)
-    assert batch.rows == [["1", None], ["2", "NA"], ["3", None]]
+        (batch,) = source.batches(2)
+    rows = [record.fields for record in batch.records()]
+    assert rows == [["1", None], ["2", "NA"], ["3", None]]
     assert batch.lines == [2, 3, 4]
-    assert type(batch.rows[1][1]) is Quoted
+    assert type(rows[1][1]) is Quoted
+
+
+@given(
+    st.text(st.sampled_from(list('a1,"\n\rNA')), max_size=60), st.sampled_from(["", "NA"]), st.integers(1, 3)
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+def test_the_fast_ways_read_what_the_slow_one_reads(tmp_path, text, null, width):
+    path = tmp_path / "a.csv"
+    path.write_text("h\n" + text, newline="")
+
+    def found() -> list[object]:
+        with open_source(path, null=null) as source:
+            try:
+                batches = list(source.batches(width))
+            except ImportFailed as exc:
+                return [str(exc)]
+        bad = [record for batch in batches for record in batch.bad]
+        return [[record for batch in batches for record in batch.records()], bad]
+
+    with mock.patch.object(records_module, "_LINES", 8):
+        quick = found()
+        with (
+            mock.patch.object(records_module._Block, "plain", return_value=None),
+            mock.patch.object(records_module._Block, "quoted", return_value=None),
+        ):
+            careful = found()
+    assert quick == careful
 
 
 @pytest.mark.parametrize(

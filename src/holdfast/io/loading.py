@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from holdfast.core import rows, schema
+from holdfast.core import bulk, rows, schema
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import Column
+from holdfast.engines.base import Batch, Column
 from holdfast.errors import (
     ColumnNotFound,
+    Error,
     ImportFailed,
     IntegrityError,
     InvalidQuery,
@@ -22,20 +23,21 @@ from holdfast.errors import (
     ValueRefused,
     did_you_mean,
 )
-from holdfast.io import values
+from holdfast.io import records, values
 from holdfast.io.files import publishing
 from holdfast.io.guess import TextGuess
-from holdfast.io.records import Batch, Record, Source
+from holdfast.io.records import Record, Source
 from holdfast.types import Storage
+from holdfast.types.column import encode_column
 
 IF_EXISTS = ("append", "fail", "replace")
-_BATCH = 2_000
 _SHOWN = 60
 # SQLite's own limit; PostgreSQL's is lower, and it says so itself.
 _MOST_COLUMNS = 2_000
 # What the row itself can be at fault for; anything else ends the import as it is.
-_ROW_FAULTS = (ValueRefused, IntegrityError)
+ROW_FAULTS = (ValueRefused, IntegrityError)
 
+T = TypeVar("T")
 Reject = Callable[[Record], None]
 
 
@@ -66,12 +68,11 @@ class File:
     def types(self, wanted: Sequence[str]) -> dict[str, str]:
         """A type for each of the columns ``wanted``, from the whole file."""
         guesses = [(self.names.index(name), TextGuess()) for name in wanted]
-        for batch in self.source.batches(len(self.names), _BATCH):
+        for batch in self.source.batches(len(self.names)):
             if batch.bad and self.reject is None:
                 self.refuse(batch.bad[0])
-            columns = list(zip(*batch.rows, strict=True))
-            for place, guess in guesses if columns else ():
-                texts = set(columns[place])
+            for place, guess in guesses if batch.lines else ():
+                texts = set(batch.columns[place])
                 texts.discard(batch.null)
                 guess.add([text for text in texts if text is not None])
         return {name: guess.result() for name, (_, guess) in zip(wanted, guesses, strict=True)}
@@ -162,20 +163,31 @@ class _Field:
         value = self.read(text)
         return None if value is None else self.column.codec.encode(value)
 
-    def encode_all(self, texts: Sequence[str | None], null: str | None) -> list[Any]:
-        passes, read, encode = self.column.codec.passes, self.read, self.column.codec.encode
+    def encode_all(self, texts: Sequence[str | None], null: str | None) -> Sequence[Any]:
+        read = values.AT_ONCE.get(self.column.codec.kind.name)
+        if read is not None:
+            try:
+                return encode_column(self.column.codec, read(texts, null))
+            except ValueError:
+                # Some are not as most are: what they say besides, and what is wrong, is told one by one.
+                pass
+        passes, read_one, encode = self.column.codec.passes, self.read, self.column.codec.encode
 
         def one(text: str | None) -> Any:
             if text is None or text == null:
                 return None
-            value = read(text)
+            value = read_one(text)
             return value if type(value) in passes else encode(value)
 
-        if self.column.codec.kind.name == "other":
+        if self.keeps_quoted:
             # Text in quotes and the same without them are not the same value here.
             return [one(text) for text in texts]
         known = {text: one(text) for text in set(texts)}
         return [known[text] for text in texts]
+
+    @property
+    def keeps_quoted(self) -> bool:
+        return self.column.codec.kind.name == "other"
 
 
 def load(executor: Executor, table: str, file: File, advance: Advance | None) -> int:
@@ -192,17 +204,31 @@ def load(executor: Executor, table: str, file: File, advance: Advance | None) ->
         raise ImportFailed(
             f"{file.source.name} has no column that {table!r} takes", hint=f"columns: {', '.join(info.names)}"
         )
-    plan = rows.writing(executor, table, {field.column.name: None for field in fields}, many=True)
+    target = bulk.appending(executor, table, [field.column.name for field in fields])
+    keep_quoted = any(field.keeps_quoted for field in fields)
     loaded = 0
-    for batch in file.source.batches(len(file.names), _BATCH):
-        faults = [_Fault(record) for record in batch.bad]
-        if batch.rows:
-            loaded += _load_batch(executor, table, plan.native, fields, batch, faults)
-        for fault in sorted(faults, key=lambda fault: fault.record.line):
-            file.refuse(fault.record, fault.hint, fault.cause)
+    for batch in file.source.batches(len(file.names), keep_quoted=keep_quoted):
+        if batch.bad or (written := _load_batch(executor, target, fields, batch)) is None:
+            written = _load_sound(executor, target, _Rows(table, fields, file), batch)
+        loaded += written
         if advance:
-            advance(len(batch.rows))
+            advance(len(batch.lines))
+    target.close()
     return loaded
+
+
+def _load_batch(
+    executor: Executor, target: bulk.Appending, fields: list[_Field], batch: records.Batch
+) -> int | None:
+    """Write a batch in one go, or nothing of it if a row is at fault."""
+    if not batch.lines:
+        return 0
+    try:
+        encoded = [field.encode_all(batch.columns[field.place], batch.null) for field in fields]
+        with Transaction(executor):
+            return target.write(Batch(encoded, len(batch.lines)))
+    except ROW_FAULTS:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,41 +240,81 @@ class _Fault:
     cause: Exception | None = None
 
 
-def _load_batch(
-    executor: Executor, table: str, native: str, fields: list[_Field], batch: Batch, faults: list[_Fault]
-) -> int:
-    """Write a batch in one go; where that fails, find the rows at fault one by one."""
-    columns = list(zip(*batch.rows, strict=True))
-    try:
-        encoded = [field.encode_all(columns[field.place], batch.null) for field in fields]
-        with Transaction(executor):
-            return executor.send_many(native, list(zip(*encoded, strict=True)))
-    except _ROW_FAULTS:
-        batch.resolve()
-    loaded = 0
-    for line, texts in zip(batch.lines, batch.rows, strict=True):
-        found = _checked(table, fields, Record(line, texts))
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is needed to tell a sound row from one at fault."""
+
+    table: str
+    fields: list[_Field]
+    file: File
+
+    def refuse(self, fault: _Fault) -> None:
+        self.file.refuse(fault.record, fault.hint, fault.cause)
+
+    def checked(self, record: Record) -> list[Any] | _Fault:
+        """One row as the driver takes it, or the first fault in it."""
+        found: list[Any] = []
+        for field in self.fields:
+            text, column = record.fields[field.place], field.column
+            try:
+                found.append(None if text is None else field.encode(text))
+            except ValueRefused as exc:
+                shown = repr(str((text or "")[:_SHOWN])) + ("…" if len(text or "") > _SHOWN else "")
+                what = exc.message if exc.message.startswith("is ") else f"is refused: {exc.message}"
+                what = f"column {column.name!r}: {shown} {what} ({self.table}.{column.name} is {column.type})"
+                return _Fault(replace(record, fault=what), exc.hint, exc)
+        return found
+
+
+def _load_sound(executor: Executor, target: bulk.Appending, rows: _Rows, batch: records.Batch) -> int:
+    """Write those rows of a batch that nothing speaks against; the others are refused in their order."""
+    faults = [_Fault(record) for record in batch.bad]
+    sound: list[tuple[Record, list[Any]]] = []
+    for record in batch.records():
+        found = rows.checked(record)
         if isinstance(found, _Fault):
             faults.append(found)
-            continue
-        try:
-            with Transaction(executor):
-                loaded += executor.send_many(native, [found])
-        except _ROW_FAULTS as exc:
-            faults.append(_Fault(Record(line, texts, exc.message), exc.hint, exc))
-    return loaded
+        else:
+            sound.append((record, found))
+    faults.sort(key=_line_of)
+    if rows.file.reject is None and faults:
+        sound = [(record, row) for record, row in sound if record.line < faults[0].record.line]
+
+    def write(some: Sequence[tuple[Record, list[Any]]]) -> int:
+        columns = list(zip(*(row for _, row in some), strict=True))
+        return target.write(Batch(columns, len(some)))
+
+    def refuse(row: tuple[Record, list[Any]], exc: Error) -> None:
+        fault = _Fault(replace(row[0], fault=exc.message), exc.hint, exc)
+        if rows.file.reject is None:
+            rows.refuse(fault)
+        faults.append(fault)
+
+    written = in_halves(executor, sound, write, refuse)
+    for fault in sorted(faults, key=_line_of):
+        rows.refuse(fault)
+    return written
 
 
-def _checked(table: str, fields: list[_Field], record: Record) -> list[Any] | _Fault:
-    """One row as the driver takes it, or the first fault in it."""
-    found: list[Any] = []
-    for field in fields:
-        text, column = record.fields[field.place], field.column
-        try:
-            found.append(None if text is None else field.encode(text))
-        except ValueRefused as exc:
-            shown = repr(str((text or "")[:_SHOWN])) + ("…" if len(text or "") > _SHOWN else "")
-            what = exc.message if exc.message.startswith("is ") else f"is refused: {exc.message}"
-            what = f"column {column.name!r}: {shown} {what} ({table}.{column.name} is {column.type})"
-            return _Fault(replace(record, fault=what), exc.hint, exc)
-    return found
+def _line_of(fault: _Fault) -> int:
+    return fault.record.line
+
+
+def in_halves(
+    executor: Executor,
+    rows: Sequence[T],
+    write: Callable[[Sequence[T]], int],
+    refuse: Callable[[T, Error], None],
+) -> int:
+    """Write ``rows`` in one go; where that fails in halves, down to the rows at fault, which are refused."""
+    if not rows:
+        return 0
+    try:
+        with Transaction(executor):
+            return write(rows)
+    except ROW_FAULTS as exc:
+        if len(rows) == 1:
+            refuse(rows[0], exc)
+            return 0
+    middle = len(rows) // 2
+    return sum(in_halves(executor, part, write, refuse) for part in (rows[:middle], rows[middle:]))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import io
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from holdfast.errors import ConfigurationError, ImportFailed, InvalidQuery
 from holdfast.io.files import reading
@@ -20,6 +22,8 @@ from holdfast.io.files import reading
 _CLOSING = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
 _NO_DELIMITERS = frozenset('"\r\n.+-')
 _BLOCK = 1 << 20
+# Characters that are split into fields at once: each may become an object of fifty bytes.
+_LINES = 1 << 18
 
 
 class Quoted(str):
@@ -40,26 +44,26 @@ class Record:
     fault: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Sound records of equal width with their lines, and those that are not sound.
+    """Sound records of equal width with their lines, by column, and those that are not sound.
 
-    ``null`` is the text that still stands for NULL, or ``None`` where that has been put in its place.
+    ``null`` is the text that still stands for NULL, or ``None`` where that has been put in its place,
+    because some texts that look like it stood in quotes.
     """
 
     null: str | None
-    lines: list[int] = field(default_factory=list)
-    rows: list[Fields] = field(default_factory=list)
-    bad: list[Record] = field(default_factory=list)
+    lines: Sequence[int]
+    columns: Sequence[Sequence[str | None]]
+    bad: Sequence[Record] = ()
 
-    def resolve(self) -> None:
-        """Put NULLs in their place, because from here on some texts that look like one stood in quotes."""
-        if self.null is not None:
-            self.rows = [resolved(fields, self.null) for fields in self.rows]
-            self.null = None
+    def records(self) -> list[Record]:
+        """The sound records one by one."""
+        rows = zip(*self.columns, strict=True)
+        return [Record(line, resolved(row, self.null)) for line, row in zip(self.lines, rows, strict=True)]
 
 
-def resolved(fields: Fields, null: str | None) -> Fields:
+def resolved(fields: Sequence[str | None], null: str | None) -> Fields:
     """Fields that stood without quotes, with ``None`` for NULL."""
     return [None if text == null else text for text in fields]
 
@@ -109,37 +113,18 @@ class Source:
             seen.add(name)
         return names
 
-    def batches(self, width: int, size: int) -> Iterator[Batch]:
-        """The records after the header, some ``size`` at a time.
+    def batches(self, width: int, *, keep_quoted: bool = False) -> Iterator[Batch]:
+        """The records after the header, as many at a time as memory stays flat with.
 
         A blank line is a NULL where there is one column, and nothing where there are several.
+        ``keep_quoted``: each text that stood in quotes is a :class:`Quoted`.
         """
-        delimiter, null = self.delimiter, self.null
         with self._open() as file:
-            numbered = enumerate(file, 1)
-            _read_header(numbered, delimiter)
-            batch = Batch(null)
-            for number, line in numbered:
-                if '"' in line:
-                    batch.resolve()
-                    record = _quoted_record(number, line, numbered, delimiter, null)
-                    if len(record.fields) == width and record.fault is None:
-                        batch.lines.append(number)
-                        batch.rows.append(record.fields)
-                    else:
-                        batch.bad.append(_ragged(record, width))
-                else:
-                    fields: Fields = line.rstrip("\r\n").split(delimiter)  # type: ignore[assignment]
-                    if len(fields) == width:
-                        batch.lines.append(number)
-                        batch.rows.append(fields if batch.null is not None else resolved(fields, null))
-                    elif fields != [""]:
-                        batch.bad.append(_ragged(Record(number, resolved(fields, null)), width))
-                if len(batch.rows) + len(batch.bad) >= size:
-                    yield batch
-                    batch = Batch(null)
-            if batch.rows or batch.bad:
-                yield batch
+            first = 1 + _pass_header(file, self.delimiter)
+            while lines := file.readlines(_LINES):
+                block = _Block(lines, file, first, width, self.delimiter, self.null)
+                yield block.plain() or (None if keep_quoted else block.quoted()) or block.any()
+                first += len(lines)
 
     @contextmanager
     def _open(self) -> Iterator[TextIO]:
@@ -209,10 +194,106 @@ def records(lines: Iterable[str], delimiter: str = ",", null: str = "") -> Itera
         yield _quoted_record(number, line, numbered, delimiter, null)
 
 
-def _read_header(numbered: Iterator[tuple[int, str]], delimiter: str) -> None:
+def _pass_header(file: TextIO, delimiter: str) -> int:
+    """Read the header; how many lines it takes."""
+    taken: list[str] = []
+    numbered = enumerate(_going_on(taken, file), 1)
     first = next(numbered, None)
     if first is not None:
         _quoted_record(*first, numbered, delimiter, "")
+    return len(taken)
+
+
+def _going_on(lines: list[str], file: Iterator[str]) -> Iterator[str]:
+    """The lines, and then those that follow in the file, which are put behind them."""
+    yield from lines
+    for line in file:
+        lines.append(line)
+        yield line
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some lines of a file, in three ways: the faster two give nothing where they cannot be sure."""
+
+    lines: list[str]
+    file: TextIO
+    first: int
+    width: int
+    delimiter: str
+    null: str
+
+    def plain(self) -> Batch | None:
+        """Without any quotes, and all of the same width."""
+        text = "".join(self.lines)
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+        if '"' in text or "\r" in text:
+            return None
+        if set(map(str.count, self.lines, repeat(self.delimiter))) != {self.width - 1}:
+            return None
+        flat = text.removesuffix("\n").replace("\n", self.delimiter).split(self.delimiter)
+        columns = [flat[place :: self.width] for place in range(self.width)]
+        return Batch(self.null, self._numbers(), columns)
+
+    def quoted(self) -> Batch | None:
+        """With quotes, but none around a text that means NULL without them, and all of the same width."""
+        text = "".join(self.lines)
+        if text.count('"') % 2 or self._has_quoted_null(text):
+            return None
+        try:
+            rows = list(self._reader())
+        except csv.Error:
+            return None
+        if set(map(len, rows)) != {self.width}:
+            return None
+        numbers: Sequence[int] = self._numbers()
+        if len(rows) < len(numbers):
+            reader = self._reader()
+            numbers = [self.first, *(self.first + reader.line_num for _ in reader)][:-1]
+        return Batch(self.null, numbers, list(zip(*rows, strict=True)))
+
+    def _reader(self) -> Any:
+        return csv.reader(self.lines, delimiter=self.delimiter, strict=True)
+
+    def _has_quoted_null(self, text: str) -> bool:
+        null = '"' + self.null.replace('"', '""') + '"'
+        if null not in text:
+            return False
+        mark, null = re.escape(self.delimiter), re.escape(null)
+        return re.search(f"(?:^|{mark}|\r){null}(?:{mark}|\r|$)", text, re.MULTILINE) is not None
+
+    def any(self) -> Batch:
+        """One record after the other."""
+        taken = 0
+
+        def numbered() -> Iterator[tuple[int, str]]:
+            nonlocal taken
+            for taken, line in enumerate(_going_on(self.lines, self.file), 1):
+                yield self.first + taken - 1, line
+
+        more = numbered()
+        numbers: list[int] = []
+        rows: list[Fields] = []
+        bad: list[Record] = []
+        for number, line in more:
+            record = self._record(number, line, more)
+            if record.fault is None and len(record.fields) == self.width:
+                numbers.append(number)
+                rows.append(record.fields)
+            elif line.strip("\r\n"):
+                bad.append(_ragged(record, self.width))
+            if taken == len(self.lines):
+                break
+        return Batch(None, numbers, list(zip(*rows, strict=True)), bad)
+
+    def _record(self, number: int, line: str, more: Iterator[tuple[int, str]]) -> Record:
+        if '"' in line:
+            return _quoted_record(number, line, more, self.delimiter, self.null)
+        return Record(number, resolved(line.rstrip("\r\n").split(self.delimiter), self.null))
+
+    def _numbers(self) -> range:
+        return range(self.first, self.first + len(self.lines))
 
 
 def _ragged(record: Record, width: int) -> Record:

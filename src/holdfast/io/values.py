@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
@@ -24,6 +24,8 @@ from holdfast.types.temporal import parse_timestamp
 
 Write = Callable[[Iterable[Any]], list[str]]
 Read = Callable[[str], Any]
+Texts = Sequence[str | None]
+ReadAll = Callable[[Texts, str | None], Sequence[Any]]
 
 _BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
@@ -215,4 +217,34 @@ _READERS: dict[KindName, Read] = {
     "timestamptz": _timestamp,
     "bytes": read_bytes,
     "json": _json_value,
+}
+
+
+# Reading a column at once. What is not as most of its kind are is a ``ValueError``, and is read one by one.
+
+
+def _all_texts(texts: Texts, null: str | None) -> Sequence[Any]:
+    if null is None:
+        return [text if text is None else str(text) for text in texts]
+    return [None if text == null else text for text in texts] if null in texts else texts
+
+
+def _all_numbers(read: Read) -> ReadAll:
+    def read_all(texts: Texts, null: str | None) -> Sequence[Any]:
+        given: Sequence[Any] = texts
+        if null in texts or None in texts:
+            given = [text for text in texts if text is not None and text != null]
+        if "_" in "".join(given):
+            raise ValueError
+        if given is texts:
+            return list(map(read, given))
+        return [None if text is None or text == null else read(text) for text in texts]
+
+    return read_all
+
+
+AT_ONCE: dict[KindName, ReadAll] = {
+    "text": _all_texts,
+    "integer": _all_numbers(int),
+    "float": _all_numbers(float),
 }
