@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
@@ -10,8 +11,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from holdfast import errors
+from holdfast.engines.postgres import columnar
 from holdfast.io import arrow
 
 TYPES = {
@@ -217,8 +221,8 @@ def test_arrow_data_of_others(db):
         }
     )
     data = {"a": table, "b": table.to_batches()[0], "c": table.to_reader()}
-    for name, given in data.items():
-        assert db.from_arrow(given, name) == 2
+    for name, offered in data.items():
+        assert db.from_arrow(offered, name) == 2
     assert db.select("a") == db.select("b") == db.select("c")
     (first, second) = db.select("a", order_by="u8")
     assert first == {
@@ -272,9 +276,9 @@ def test_bad_arrow_data_writes_nothing(db, name):
 
 
 def test_what_is_no_arrow_data(db):
-    for given in ([{"a": 1}], None, "t"):
+    for wrong in ([{"a": 1}], None, "t"):
         with pytest.raises(errors.InvalidQuery, match="Arrow data is needed"):
-            db.from_arrow(given, "t")
+            db.from_arrow(wrong, "t")
     db.from_arrow(pa.table({"a": [1]}), "t")
     with pytest.raises(errors.TableExists):
         db.from_arrow(pa.table({"a": [1]}), "t")
@@ -292,3 +296,113 @@ def test_a_reader_that_fails_writes_nothing(db):
     with pytest.raises(RuntimeError):
         db.from_arrow(pa.RecordBatchReader.from_batches(schema, batches()), "t")
     assert db.list_tables() == []
+
+
+def by_values(db, monkeypatch, *args, **kwargs):
+    """The same made of Python's values, one by one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(columnar, "reads", lambda raw, kinds: False)
+        return db.to_arrow(*args, **kwargs)
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)
+float_32 = st.floats(width=32).map(lambda number: float(str(np.float32(number))))
+NARROW = {
+    "SMALLINT": st.integers(-(2**15), 2**15 - 1),
+    "INT4": st.integers(-(2**31), 2**31 - 1),
+    "BIGINT": st.integers(-(2**63), 2**63 - 1),
+    "REAL": float_32,
+    "DOUBLE PRECISION": st.floats(),
+    "TEXT": texts,
+    "VARCHAR(9)": texts,
+    "CHAR(3)": st.text("ab ü", min_size=3, max_size=3),
+    "BOOLEAN": st.booleans(),
+    "NUMERIC(12,3)": st.decimals(-999_999_999, 999_999_999, places=3, allow_nan=False),
+    "NUMERIC(60,4)": st.decimals(-(10**55), 10**55, places=4, allow_nan=False),
+    "DATE": st.dates(),
+    "TIME": st.times(),
+    "TIMESTAMP": st.datetimes(),
+    "TIMESTAMP(3)": st.datetimes().map(lambda moment: moment.replace(microsecond=5000)),
+    "TIMESTAMPTZ": st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)),
+    "JSON": st.none() | st.dictionaries(texts, st.integers() | st.floats(-1e9, 1e9) | texts, max_size=2),
+    "JSONB": st.lists(st.none() | st.integers(-(2**60), 2**60) | texts, max_size=2),
+    "BYTEA": st.binary(max_size=20) | st.just(np.arange(3)),
+    "UUID": st.uuids(),
+}
+
+
+def test_columns_hold_what_the_values_are(db, engine_name, monkeypatch):
+    if engine_name == "sqlite":
+        pytest.skip("it has no columns to hand over")
+    names = {f"c{place}": type_ for place, type_ in enumerate(NARROW)}
+    columns = ", ".join(f"{name} {type_}" for name, type_ in names.items())
+    db.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns})")
+    rows = st.fixed_dictionaries({name: st.none() | NARROW[type_] for name, type_ in names.items()})
+    monkeypatch.setattr(columnar, "PART_BYTES", 900)
+
+    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(rows, max_size=9))
+    def check(given_rows):
+        with db.transaction():
+            db.delete("t", all_rows=True)
+            db.insert_many("t", [{**row, "id": number} for number, row in enumerate(given_rows)])
+            found = db.to_arrow("t", order_by="id")
+            wanted = by_values(db, monkeypatch, "t", order_by="id")
+        found.validate(full=True)
+        assert found.schema.equals(wanted.schema, check_metadata=True)
+        assert repr(found.to_pylist()) == repr(wanted.to_pylist())
+
+    check()
+
+
+@pytest.mark.parametrize(
+    "value", ["date 'infinity'", "date '10000-01-01'", "timestamptz '-infinity'", "time '24:00'"]
+)
+def test_moments_that_python_has_not_are_refused(db, engine_name, monkeypatch, value):
+    if engine_name == "sqlite":
+        pytest.skip("it has no such values")
+    for read in (db.to_arrow, lambda sql: by_values(db, monkeypatch, sql)):
+        with pytest.raises(errors.ValueRefused):
+            read(f"SELECT {value} AS a UNION ALL SELECT NULL")
+    assert db.to_arrow("SELECT date '9999-12-31' AS a, timestamp '0001-01-01' AS b").num_rows == 1
+
+
+def test_a_transaction_reads_its_own_rows(db):
+    with db.transaction():
+        db.create_table("t", {"id": "INTEGER PRIMARY KEY", "t": "TEXT"})
+        db.insert_many("t", [{"id": number, "t": "x" * 1000} for number in range(9_000)])
+        _, batches = arrow.record_batches(db._executor, "t")
+        next(batches)
+        batches.close()
+        assert db.to_arrow("t").num_rows == 9_000
+        db.insert("t", {"id": 9_000})
+    assert db.count("t") == 9_001
+
+
+def test_an_error_among_the_rows(db, engine_name):
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "t": "TEXT"})
+    db.insert_many("t", [{"id": number, "t": "x" * 1000} for number in range(9_000)])
+    if engine_name == "sqlite":
+        db.execute("CREATE VIEW v AS SELECT id, abs(-9223372036854775807 - (id > 8990)) AS n FROM t")
+    else:
+        db.execute("CREATE VIEW v AS SELECT id, 1 / (id - 8990) AS n, t FROM t")
+    for _ in range(2):
+        with pytest.raises(errors.Error):
+            db.to_arrow("v")
+        assert db.to_arrow("t").num_rows == 9_000
+    with db.transaction():
+        with pytest.raises(errors.Error), db.transaction():
+            db.to_arrow("v")
+        assert db.to_arrow("t").num_rows == 9_000
+
+
+def test_one_statement_is_all_that_a_query_is(db):
+    db.create_table("victim", {"a": "TEXT"})
+    for crafted in (
+        "SELECT 1 AS a) AS q (c0)) TO STDOUT; DROP TABLE victim; --",
+        "SELECT 1 AS a; DROP TABLE victim",
+        "SELECT 1 AS a -- ; DROP TABLE victim",
+    ):
+        with contextlib.suppress(errors.Error):
+            db.to_arrow(crafted)
+        assert db.table_exists("victim")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+Lasts = Callable[[], bool]
 MOST_PLANS = 4096
 
 
@@ -230,7 +231,18 @@ class Executor:
         writing while reading neither waits for itself nor changes what is read. ``undisturbed`` promises
         that this thread writes nothing meanwhile: no copy is needed to keep that apart.
         """
-        native = self.native(sql)
+        native, read = self.native(sql), self.engine.connect.stream
+
+        def batches(raw: Any, shared: bool, lasts: Lasts) -> Iterator[list[tuple[Any, ...]]]:
+            return read(raw, native, params, batch_size, shared=shared and not undisturbed, lasts=lasts)
+
+        return self.reading(batches)
+
+    def reading(self, read: Callable[[Any, bool, Lasts], Iterator[T]]) -> Iterator[T]:
+        """What ``read`` makes of a driver connection.
+
+        It is told whether that is the thread's own, and is asked to end when the transaction does.
+        """
         parts = self.engine.connect
         session = self.session()
         if not session.ready:
@@ -238,9 +250,8 @@ class Executor:
         borrowed = None if session.stack or self.is_private else self.sqlalchemy.raw_connection()
         raw = borrowed.dbapi_connection if borrowed else session.raw
         try:
-            shared = borrowed is None and not undisturbed
             lasts = session.lasting() if borrowed is None and session.stack else _always
-            yield from parts.stream(raw, native, params, batch_size, shared=shared, lasts=lasts)
+            yield from read(raw, borrowed is None, lasts)
             if not lasts():
                 raise TransactionError(
                     "the transaction that this stream was begun in has ended",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import rows as row_verbs
@@ -201,17 +202,34 @@ def stream_typed(
     executor: Executor, table_or_sql: str, *args: Any, batch_size: int = 10_000, **kwargs: Any
 ) -> tuple[list[str], Sequence[str], Iterator[list[tuple[Any, ...]]]]:
     """As :func:`stream_tuples`, with each column's type, which is empty where it is not known."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InvalidQuery("batch_size must be a whole number from 1 on")
+    asked = reading(executor, table_or_sql, *args, **kwargs)
+    return asked.names, asked.types, asked.batches(executor, batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A SELECT in neutral text, its values, and the names and the types of its columns."""
+
+    sql: str
+    values: list[Any]
+    names: list[str]
+    types: Sequence[str]
+
+    def batches(self, executor: Executor, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Batches of decoded tuples."""
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise InvalidQuery("batch_size must be a whole number from 1 on")
+        found = executor.stream(self.sql, self.values, batch_size=size)
+        return (_decoded(executor, self.types, batch) for batch in found)
+
+
+def reading(executor: Executor, table_or_sql: str, *args: Any, **kwargs: Any) -> Reading:
+    """How a table or a query is read; nothing of it is read yet."""
     if is_table(executor, table_or_sql):
         sql, values, plan = row_verbs.reading(executor, table_or_sql, *args, **kwargs)
-        names = list(plan.names)
-        types: Sequence[str] | None = [column.type for column in plan.columns]
-    else:
-        sql, values, names, types = _probed(executor, table_or_sql, *args, **kwargs)
-    batches = executor.stream(sql, values, batch_size=batch_size)
-    decoded = (_decoded(executor, types, batch) for batch in batches)
-    return names, types or [""] * len(names), decoded
+        return Reading(sql, values, list(plan.names), [column.type for column in plan.columns])
+    sql, values, names, types = _probed(executor, table_or_sql, *args, **kwargs)
+    return Reading(sql, values, names, types or [""] * len(names))
 
 
 def _probed(

@@ -12,7 +12,7 @@ from holdfast.engines.ddl import Target as DdlTarget
 from holdfast.engines.names import check_identifier, quote_identifier
 from holdfast.engines.sqltext import Lexicon
 from holdfast.errors import ColumnNotFound, Error, did_you_mean
-from holdfast.types import Codec, TypeMap
+from holdfast.types import Codec, Kind, TypeMap
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -374,6 +374,18 @@ class Changed(Exception):
     """A value was replaced while it was read in parts."""
 
 
+class Columnar(Protocol):
+    """Whole columns as Arrow arrays, past Python's values, where that is exact."""
+
+    def reads(self, raw: Any, kinds: Sequence[Kind | None]) -> bool: ...
+    def read(self, raw: Any, sql: str, kinds: Sequence[Kind], *, shared: bool) -> Iterator[list[Any]]:
+        """The columns of a query without parameters, in parts of some megabytes.
+
+        Decimals, JSON and UUIDs come as text. A ``shared`` connection is in the caller's transaction.
+        """
+        ...
+
+
 class Blobs(Protocol):
     """Large binary values."""
 
@@ -424,6 +436,8 @@ class Engine:
     translate: Translate
     insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."
+    columnar: Columnar | None = None
+    "``None`` where Arrow data is made of Python's values."
 
     def quote(self, name: str) -> str:
         """``name`` as an identifier in this engine's SQL."""

@@ -33,13 +33,13 @@ from holdfast.core.executor import Executor
 from holdfast.errors import MissingDependency, NotSupported
 from holdfast.io.guess import type_of_values
 from holdfast.types import Kind, KindName, classify
-from holdfast.types.array import frame, is_array
+from holdfast.types.array import MARK, frame, has_mark, is_array, unframe
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-BATCH = 5_000
+BATCH = 1_000
 BATCH_OF_BLOBS = 64
 BATCH_BYTES = 4 << 20
 TYPE_KEY = b"holdfast.type"
@@ -91,19 +91,19 @@ def record_batches(
 ) -> tuple[Any, Iterator[Any]]:
     """The schema, which is known before the first row is taken, and the rows in batches."""
     pa = pyarrow()
-
-    def stream() -> tuple[list[str], Sequence[str], Batches]:
-        return stream_typed(executor, table_or_sql, *args, **kwargs)
-
-    names, types, batches = stream()
-    query.refuse_same_names(names)
-    kinds = [executor.engine.types.codec(text).kind if text else None for text in types]
-    columns = [_Out(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    asked = query.reading(executor, table_or_sql, *args, **kwargs)
+    query.refuse_same_names(asked.names)
+    kinds = [executor.engine.types.codec(text).kind if text else None for text in asked.types]
+    columns = [_Out(name, kind) for name, kind in zip(asked.names, kinds, strict=True)]
     open_ones = [place for place, column in enumerate(columns) if column.is_open]
+    if not open_ones and _reads_columns(executor, asked, kinds):
+        return _by_columns(pa, executor, asked, columns)
+    batch_size = BATCH_OF_BLOBS if any(kind and kind.name == "bytes" for kind in kinds) else BATCH
+    batches = asked.batches(executor, batch_size)
     if open_ones:
         held = _look(columns, open_ones, batches)
         # A second reading may see other rows than the first; what does not fit then is refused.
-        batches = stream()[2] if held is None else iter(held)
+        batches = asked.batches(executor, batch_size) if held is None else iter(held)
     schema = pa.schema([column.field(pa) for column in columns])
 
     def built() -> Iterator[Any]:
@@ -117,14 +117,38 @@ def record_batches(
     return schema, built()
 
 
+def _reads_columns(executor: Executor, asked: query.Reading, kinds: Sequence[Kind | None]) -> bool:
+    """Whether the engine can hand over whole columns."""
+    columnar = executor.engine.columnar
+    return columnar is not None and not asked.values and columnar.reads(executor.driver_connection(), kinds)
+
+
+def _by_columns(
+    pa: Any, executor: Executor, asked: query.Reading, columns: Sequence[_Out]
+) -> tuple[Any, Iterator[Any]]:
+    schema = pa.schema([column.field(pa) for column in columns])
+    columnar, native = executor.engine.columnar, executor.native(asked.sql)
+    assert columnar is not None
+    read, kinds = columnar.read, [column.kind or Kind("text") for column in columns]
+
+    def built() -> Iterator[Any]:
+        for found in executor.reading(lambda raw, shared, _: read(raw, native, kinds, shared=shared)):
+            arrays = [
+                column.of_column(pa, field.type, array)
+                for column, field, array in zip(columns, schema, found, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    return schema, built()
+
+
 def stream_typed(
     executor: Executor, table_or_sql: str, *args: Any, **kwargs: Any
 ) -> tuple[list[str], Sequence[str], Batches]:
     """Names, types and rows in batches, which are small where a row may hold a large value."""
-    found = query.stream_typed(executor, table_or_sql, *args, batch_size=BATCH, **kwargs)
-    if all(executor.engine.types.codec(text).kind.name != "bytes" for text in found[1]):
-        return found
-    return query.stream_typed(executor, table_or_sql, *args, batch_size=BATCH_OF_BLOBS, **kwargs)
+    asked = query.reading(executor, table_or_sql, *args, **kwargs)
+    has_blobs = any(executor.engine.types.codec(text).kind.name == "bytes" for text in asked.types)
+    return asked.names, asked.types, asked.batches(executor, BATCH_OF_BLOBS if has_blobs else BATCH)
 
 
 def _look(columns: list[_Out], open_ones: list[int], batches: Batches) -> list[list[tuple[Any, ...]]] | None:
@@ -189,6 +213,29 @@ class _Out:
             self.refuse("value", exc)
         if isinstance(found, pa.ChunkedArray):
             self.refuse("value that is too long for a batch")
+        return found
+
+    def of_column(self, pa: Any, type_: Any, found: Any) -> Any:
+        """The same from an array as an engine hands it over."""
+        kind = self.kind.name if self.kind else "text"
+        if kind == "decimal":
+            try:
+                return found.cast(type_)
+            except pa.ArrowException as exc:
+                self.refuse("value", exc)
+        if kind == "json":
+            return pa.array(
+                [None if text is None else _dumps(json.loads(text)) for text in found.to_pylist()]
+            )
+        if kind == "bytes" and _may_be_arrays(pa, found):
+            return self.array(
+                pa,
+                type_,
+                [
+                    unframe(value) if value is not None and has_mark(value) else value
+                    for value in found.to_pylist()
+                ],
+            )
         return found
 
     def refuse(self, what: str, cause: Exception | None = None) -> NoReturn:
@@ -296,6 +343,15 @@ def _simple_types(pa: Any) -> dict[str, Any]:
         "timestamptz": pa.timestamp("us", "UTC"),
         "bytes": pa.binary(),
     }
+
+
+def _may_be_arrays(pa: Any, found: Any) -> bool:
+    """Whether a value carries the mark of a stored array, in one of its two places."""
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute
+    starts = (pc.binary_slice(found, start, start + len(MARK)) for start in (0, 56))
+    return any(pc.any(pc.equal(start, pa.scalar(MARK, pa.binary()))).as_py() for start in starts)
 
 
 def _is_array_type(found: type) -> bool:

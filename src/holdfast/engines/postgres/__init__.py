@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.postgres import alter, blobs, bulk, catalog, connect, dump, fulltext, upkeep
+from holdfast.engines.postgres import alter, blobs, bulk, catalog, columnar, connect, dump, fulltext, upkeep
 from holdfast.engines.postgres.errors import translate
 from holdfast.types import Storage, TypeMap
 
@@ -58,4 +58,5 @@ ENGINE = Engine(
     blobs=blobs,
     translate=translate,
     insert_returning=_insert_returning,
+    columnar=columnar,
 )
