@@ -390,8 +390,15 @@ class Blobs(Protocol):
     """Large binary values."""
 
     def opened(
-        self, raw: Any, info: TableInfo, column: str, condition: str, values: Sequence[Any]
-    ) -> AbstractContextManager[Blob | None]: ...
+        self, raw: Any, info: TableInfo, column: str, condition: str, values: Sequence[Any], at_once: int
+    ) -> AbstractContextManager[Blob | None]:
+        """The value of one row; one of up to ``at_once`` bytes is wanted whole."""
+        ...
+
+    def enlarge_pages(self, raw: Any) -> None:
+        """Ready a database for large values while it is still empty, where that can be done."""
+        ...
+
     def keep_as_it_is(self, run: Run, table: str, column: str) -> None:
         """Store what goes into a new column as it is: it is compressed already, or not worth it."""
         ...

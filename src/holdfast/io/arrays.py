@@ -65,6 +65,7 @@ def save(
     try:
         info = executor.describe(table)
     except TableNotFound:
+        _enlarge_pages(executor)
         with Transaction(executor):
             _create(executor, table, key, column)
             return _write(executor, executor.describe(table), stored, array, key, column, metadata)
@@ -83,6 +84,7 @@ def save_many(
     """Write arrays, all or none, and return their keys; no more than one is held in its stored form."""
     keys: list[Any] = []
     pairs = arrays.items() if isinstance(arrays, Mapping) else map(_pair, _iterable(arrays))
+    _enlarge_pages(executor)
     with Transaction(executor):
         for key, array in pairs:
             own = (metadata or {}).get(key)
@@ -152,6 +154,12 @@ def _create(executor: Executor, table: str, key: Any, column: str) -> None:
     schema.create_table(executor, table, {**columns, column: "BLOB NOT NULL"})
     executor.engine.blobs.keep_as_it_is(executor.run, table, column)
     executor.forget()
+
+
+def _enlarge_pages(executor: Executor) -> None:
+    """Make a file that is used for arrays first a file for arrays, unless its pages were chosen."""
+    if not executor.in_transaction and "page_size" not in executor.target.options:
+        executor.drive(executor.engine.blobs.enlarge_pages)
 
 
 def _binary(info: TableInfo, column: str) -> None:
@@ -263,6 +271,7 @@ def load(
 ) -> NDArray[Any]:
     """The array under ``key``, or a part of it along its first axis."""
     most = MOST_BYTES if max_bytes is None else max_bytes
+    at_once = most if rows is None else 0
 
     def read(stored: Stored) -> NDArray[Any]:
         if rows is None:
@@ -274,7 +283,7 @@ def load(
         start, stop, _ = rows.indices(stored.shape[0])
         return stored.part(start, max(start, stop), most)
 
-    return _read(executor, table, key, column, read)
+    return _read(executor, table, key, column, read, at_once=at_once)
 
 
 def load_many(
@@ -334,14 +343,17 @@ def _read(
     key: Any,
     column: str,
     read: Callable[[Stored], T],
+    *,
     piece: int | None = None,
+    at_once: int = 0,
 ) -> T:
     info = executor.describe(table)
     _binary(info, column)
     text, values = condition(executor, info, _key(info, key), None)
+    where = executor.native(text)
 
     def action(raw: Any) -> T:
-        with executor.engine.blobs.opened(raw, info, column, executor.native(text), values) as blob:
+        with executor.engine.blobs.opened(raw, info, column, where, values, at_once) as blob:
             return read(_stored(table, column, blob, piece))
 
     for _ in range(_ATTEMPTS):

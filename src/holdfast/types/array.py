@@ -24,7 +24,7 @@ import zlib
 from ast import literal_eval
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import DatabaseError, MissingDependency, ValueRefused
@@ -43,6 +43,7 @@ _ENTRY = struct.Struct("<II")
 _VERSION = 2
 _FIRST_VERSION = 1
 _MOST_HEADER, _MOST_BLOCK = 1 << 20, 1 << 26
+_PACKED_PIECE = 1 << 22
 _LONG = struct.Struct("<I")
 _HEADERS = {(1, 0): (struct.Struct("<H"), "latin-1"), (2, 0): (_LONG, "latin-1"), (3, 0): (_LONG, "utf-8")}
 _SAMPLE, _SAMPLES, _WORTH_IT = 1 << 14, 4, 0.8
@@ -103,7 +104,8 @@ def framed(array: NDArray[Any], compress: bool | str = False) -> Framed:
     blocks = [payload[at : at + BLOCK] for at in range(0, len(payload), BLOCK)]
     if pack is not None:
         blocks = [min(pack(block), block, key=len) for block in blocks]
-    table = b"".join([_ENTRY.pack(zlib.crc32(block), len(block)) for block in blocks])
+    crc32 = _crc32()
+    table = b"".join([_ENTRY.pack(crc32(block), len(block)) for block in blocks])
     # One copy of a whole payload is faster than many of its blocks.
     stored = blocks if pack is not None else [payload]
     length = len(header) + sum(map(len, blocks)) + len(table)
@@ -111,6 +113,17 @@ def framed(array: NDArray[Any], compress: bool | str = False) -> Framed:
     unproved = _FRAME.pack(MARK, _VERSION, 0, *fields)
     start = _FRAME.pack(MARK, _VERSION, _checksum(unproved, table + header), *fields)
     return Framed((start, table, header, *stored))
+
+
+@cache
+def _crc32() -> Callable[[Any], int]:
+    """The same CRC-32 by the processor's own instructions, where zlib-ng is installed."""
+    try:
+        from zlib_ng.zlib_ng import crc32  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return zlib.crc32
+    fast: Callable[[Any], int] = crc32
+    return fast
 
 
 def _checksum(start: Any, rest: Any) -> int:
@@ -286,7 +299,9 @@ class Stored:
     @property
     def _step(self) -> int:
         """How many blocks may be read at once."""
-        return -(-self._piece // self.block)
+        # What is packed is unpacked into another place, so not all of it is held at once.
+        piece = min(self._piece, _PACKED_PIECE) if self.is_compressed else self._piece
+        return -(-piece // self.block)
 
     @property
     def is_compressed(self) -> bool:
@@ -356,12 +371,12 @@ class Stored:
 
     def _proved(self, stored: memoryview, first: int, last: int) -> memoryview:
         """Check the blocks ``first`` to ``last``, and unpack those that are compressed."""
-        blocks, at, packed = [], 0, False
+        crc32, blocks, at, packed = _crc32(), [], 0, False
         for number in range(first, last):
             crc, length = _ENTRY.unpack_from(self._table, number * _ENTRY.size)
             block = stored[at : at + length]
             at += length
-            if len(block) != length or zlib.crc32(block) != crc:
+            if len(block) != length or crc32(block) != crc:
                 raise _damaged("its checksum does not match")
             own = min(self.block, self.size - number * self.block)
             packed = packed or length != own

@@ -276,3 +276,10 @@ def test_without_zstandard_only_what_needs_it_fails(monkeypatch: pytest.MonkeyPa
     for work in (lambda: frame(np.zeros(9), True), lambda: unframe(packed)):
         with pytest.raises(MissingDependency, match=r"holdfast\[compress\]"):
             work()
+
+
+def test_the_fast_checksum_is_the_same_one() -> None:
+    fast = pytest.importorskip("zlib_ng.zlib_ng", reason="zlib-ng is not installed")
+    for length in (0, 1, 63, 64, 65, BLOCK):
+        data = np.random.default_rng(length).bytes(length)
+        assert fast.crc32(memoryview(data)) == zlib.crc32(data)

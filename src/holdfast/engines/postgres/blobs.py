@@ -21,7 +21,7 @@ _WHOLE = 1 << 24
 
 @contextmanager
 def opened(
-    raw: Any, info: TableInfo, column: str, condition: str, values: Sequence[Any]
+    raw: Any, info: TableInfo, column: str, condition: str, values: Sequence[Any], at_once: int
 ) -> Iterator[Blob | None]:
     """The value of the one row that satisfies ``condition``; ``None`` without such a row.
 
@@ -36,7 +36,7 @@ def opened(
 
     version = "'', ''" if info.is_view else "xmin::text, ctid::text"
     packed = f"pg_column_size({name}) < octet_length({name})"
-    small = f"octet_length({name}) <= {_SMALL}"
+    small = f"octet_length({name}) <= {max(_SMALL, min(at_once, _WHOLE))}"
     row = ask(f"SELECT octet_length({name}), CASE WHEN {small} THEN {name} END, {packed}, {version} {source}")
     if row is None or row[0] is None or row[1] is not None:
         yield row and _held(row[1])
@@ -69,6 +69,10 @@ def _held(value: bytes | None) -> Blob:
 def keep_as_it_is(run: Run, table: str, column: str) -> None:
     """Let the server not try to compress the column: it takes two thirds of the time of a write."""
     run(f"ALTER TABLE {quote(table)} ALTER COLUMN {quote(column)} SET STORAGE EXTERNAL")
+
+
+def enlarge_pages(raw: Any) -> None:
+    """The server's pages are all of one size."""
 
 
 def room(raw: Any, info: TableInfo, length: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,15 @@ from holdfast.errors import InvalidQuery
 _SMALL = 1 << 16
 # From here on the copies that a parameter needs cost more than a second look at the row.
 _LARGE = 1 << 20
+# The size of a page in a file made for arrays.
+_PAGE = 1 << 15
 # Who would see the empty bytes: a check, a computed column, an index; without row numbers nothing is filled.
 _WATCHES = re.compile(r"\b(check|unique|as|without)\b", re.IGNORECASE)
 
 
 @contextmanager
 def opened(
-    raw: Any, info: TableInfo, column: str, condition: str, values: Sequence[Any]
+    raw: Any, info: TableInfo, column: str, condition: str, values: Sequence[Any], at_once: int
 ) -> Iterator[Blob | None]:
     """The value of the one row that satisfies ``condition``, as it is now; ``None`` without such a row.
 
@@ -90,6 +93,24 @@ def keep_as_it_is(run: Run, table: str, column: str) -> None:
     """SQLite compresses nothing."""
 
 
+def enlarge_pages(raw: Any) -> None:
+    """Give an empty file the pages that large values are written and read fastest with.
+
+    A file keeps its page size while it is in WAL mode. One that somebody else has open stays as it is.
+    """
+    ((used, size),) = raw.execute("SELECT page_count, page_size FROM pragma_page_count, pragma_page_size")
+    if used > 1 or size >= _PAGE or not raw.execute("PRAGMA database_list").fetchall()[0][2]:
+        return
+    with contextlib.suppress(sqlite3.OperationalError):
+        (mode,) = raw.execute("PRAGMA journal_mode").fetchone()
+        try:
+            raw.execute("PRAGMA journal_mode = DELETE").fetchall()
+            raw.execute(f"PRAGMA page_size = {_PAGE}")
+            raw.execute("VACUUM")
+        finally:
+            raw.execute(f"PRAGMA journal_mode = {mode}").fetchall()
+
+
 def room(raw: Any, info: TableInfo, length: int) -> str | None:
     """A parameter is copied twice, as a whole; a value that is filled is copied from the array to its pages.
 
@@ -116,8 +137,9 @@ def fill(
     parts: Sequence[Any],
 ) -> None:
     """Pages stay in memory until they are filled, or each would be written twice."""
+    # Inside a transaction OFF would be taken for the next one only; a number holds at once.
     spills = raw.execute("PRAGMA cache_spill").fetchone()[0]
-    raw.execute("PRAGMA cache_spill = OFF")
+    raw.execute(f"PRAGMA cache_spill = {1 << 30}")
     try:
         raw.execute(*statement)
         found = f"SELECT {_row_number(info)} FROM {quote(info.name)} WHERE {condition[0]}"
@@ -126,5 +148,4 @@ def fill(
             for part in parts:
                 blob.write(part)
     finally:
-        if spills:
-            raw.execute("PRAGMA cache_spill = ON")
+        raw.execute(f"PRAGMA cache_spill = {spills}")
