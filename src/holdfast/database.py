@@ -1154,7 +1154,11 @@ class Database:
     # Backup
 
     def backup_database(self, path: PathLike, *, progress: bool | None = None) -> Path:
-        """Write a whole backup by its extension (``.sql``) and return its path; readers and writers go on."""
+        """Write all there is at one moment and return the path; readers and writers go on.
+
+        The extension says how: ``.sql`` is readable text; ``.db``, ``.sqlite`` or ``.sqlite3`` a copy of a
+        SQLite database; ``.dump`` pg_dump's custom format.
+        """
         from holdfast.backup import archive
 
         return archive.backup_database(self._executor, Path(path), progress=progress)
@@ -1171,7 +1175,7 @@ class Database:
         """Put the tables of a backup in the place of those that are here, all or none.
 
         The new data is compared with what the backup says it holds before anything is kept. Tables that the
-        backup does not name stay as they are. ``unverified=True`` runs a ``.sql`` file of another program.
+        backup does not name stay as they are. ``unverified=True`` takes a file of another program.
 
         Raises:
             BackupCorrupt: if the file is cut short or changed; the database is as it was.

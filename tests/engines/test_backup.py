@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import re
+import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast.engines.postgres.embedded import bin_directory
 from holdfast.errors import (
     BackupCorrupt,
     BackupError,
@@ -122,8 +125,21 @@ def full(db: holdfast.Database, engine_name: str) -> holdfast.Database:
     return db
 
 
+@pytest.fixture(params=["text", "its own"])
+def suffix(request: pytest.FixtureRequest, engine_name: str) -> str:
+    """The extension of SQL text, and that of the engine's own kind of backup."""
+    if request.param == "text":
+        return ".sql"
+    return ".db" if engine_name == "sqlite" else ".dump"
+
+
 @pytest.fixture
-def backup(full: holdfast.Database, tmp_path: Path) -> Path:
+def backup(full: holdfast.Database, tmp_path: Path, suffix: str) -> Path:
+    return full.backup_database(tmp_path / f"all{suffix}")
+
+
+@pytest.fixture
+def text(full: holdfast.Database, tmp_path: Path) -> Path:
     return full.backup_database(tmp_path / "all.sql")
 
 
@@ -165,10 +181,12 @@ def test_restores_over_a_changed_database(backup: Path, full: holdfast.Database)
     check_works(full)
 
 
-def test_a_backup_of_the_restored_is_the_same(backup: Path, new_url: NewUrl, tmp_path: Path) -> None:
+def test_a_backup_of_the_restored_is_the_same(
+    backup: Path, new_url: NewUrl, tmp_path: Path, suffix: str
+) -> None:
     with holdfast.connect(new_url()) as other:
         first = other.restore_database(backup)
-        again = other.restore_database(other.backup_database(tmp_path / "again.sql"))
+        again = other.restore_database(other.backup_database(tmp_path / f"again{suffix}"))
     assert first.tables == again.tables
 
 
@@ -198,10 +216,10 @@ def scratch_places(db: holdfast.Database) -> Any:
     return sorted(Path(tempfile.gettempdir()).glob("holdfast-verify-*"))
 
 
-def test_nothing_is_left_when_verifying_fails(backup: Path, full: holdfast.Database) -> None:
-    forge(backup, lambda text: text.replace(b"it''s", b"it''t"))
+def test_nothing_is_left_when_verifying_fails(text: Path, full: holdfast.Database) -> None:
+    forge(text, lambda text: text.replace(b"it''s", b"it''t"))
     places = scratch_places(full)
-    report = full.verify_backup(backup)
+    report = full.verify_backup(text)
     assert not report.ok
     assert "users" in str(report)
     assert scratch_places(full) == places
@@ -219,7 +237,9 @@ def forge(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(changed + b"-- Holdfast trailer " + digest + b" " + manifest + b"\n")
 
 
-def test_truncation_anywhere_is_refused(backup: Path, full: holdfast.Database, tmp_path: Path) -> None:
+def test_truncation_anywhere_is_refused(
+    backup: Path, full: holdfast.Database, tmp_path: Path, suffix: str
+) -> None:
     data = backup.read_bytes()
     before = state(full)
     places = random.Random(1)
@@ -236,17 +256,20 @@ def test_truncation_anywhere_is_refused(backup: Path, full: holdfast.Database, t
     ]
     cuts += [places.randrange(len(data)) for _ in range(40)]
     for cut in cuts:
-        broken = tmp_path / "broken.sql"
+        broken = tmp_path / f"broken{suffix}"
         broken.write_bytes(data[:cut])
         with pytest.raises(BackupCorrupt):
             full.restore_database(broken)
-        with pytest.raises(BackupCorrupt):
-            full.restore_database(broken, unverified=True)
+        if suffix == ".sql":
+            with pytest.raises(BackupCorrupt):
+                full.restore_database(broken, unverified=True)
         assert not full.verify_backup(broken).ok
     assert state(full) == before
 
 
-def test_a_flipped_byte_anywhere_is_refused(backup: Path, full: holdfast.Database, tmp_path: Path) -> None:
+def test_a_flipped_byte_anywhere_is_refused(
+    backup: Path, full: holdfast.Database, tmp_path: Path, suffix: str
+) -> None:
     data = backup.read_bytes()
     before = state(full)
     places = random.Random(2)
@@ -254,7 +277,7 @@ def test_a_flipped_byte_anywhere_is_refused(backup: Path, full: holdfast.Databas
     flips = [0, 5, 30, trailer, trailer + 25, trailer + 120, len(data) - 1, len(data) - 3]
     flips += [places.randrange(len(data)) for _ in range(40)]
     for at in flips:
-        broken = tmp_path / "broken.sql"
+        broken = tmp_path / f"broken{suffix}"
         broken.write_bytes(data[:at] + bytes([data[at] ^ (1 << places.randrange(8))]) + data[at + 1 :])
         with pytest.raises(BackupCorrupt):
             full.restore_database(broken)
@@ -278,25 +301,25 @@ def test_what_was_added_to_a_backup_is_refused(backup: Path, full: holdfast.Data
     ],
 )
 def test_a_failed_restore_leaves_the_old_data(
-    change: Callable[[bytes], bytes], backup: Path, full: holdfast.Database
+    change: Callable[[bytes], bytes], text: Path, full: holdfast.Database
 ) -> None:
-    forge(backup, change)
+    forge(text, change)
     full.insert("empty", {"id": 77})
     before = state(full)
     with pytest.raises(BackupError):
-        full.restore_database(backup)
+        full.restore_database(text)
     assert state(full) == before
     check_works(full)
 
 
 def test_backups_agree_with_themselves_while_others_write(
-    url: str, db: holdfast.Database, tmp_path: Path, new_url: NewUrl
+    url: str, db: holdfast.Database, tmp_path: Path, new_url: NewUrl, suffix: str
 ) -> None:
     db.create_table("accounts", {"id": "INTEGER PRIMARY KEY", "amount": "INTEGER"})
     db.create_table("history", {"id": "INTEGER PRIMARY KEY AUTOINCREMENT", "moved": "INTEGER"})
     db.insert_many("accounts", [{"id": i, "amount": 100} for i in range(2000)])
     with moving_money(url) as moved:
-        paths = [db.backup_database(tmp_path / f"{number}.sql") for number in range(5)]
+        paths = [db.backup_database(tmp_path / f"{number}{suffix}") for number in range(5)]
         assert db.verify_backup(paths[-1]).ok
     assert moved
     with holdfast.connect(new_url()) as other:
@@ -334,10 +357,12 @@ def moving_money(url: str) -> Iterator[list[int]]:
     assert not failures
 
 
-def test_others_see_the_old_or_the_new_tables(url: str, db: holdfast.Database, tmp_path: Path) -> None:
+def test_others_see_the_old_or_the_new_tables(
+    url: str, db: holdfast.Database, tmp_path: Path, suffix: str
+) -> None:
     db.create_table("numbers", {"id": "INTEGER PRIMARY KEY", "n": "INTEGER"})
     db.insert_many("numbers", [{"id": i, "n": 1} for i in range(3000)])
-    path = db.backup_database(tmp_path / "x.sql")
+    path = db.backup_database(tmp_path / f"x{suffix}")
     db.update("numbers", {"n": 2}, all_rows=True)
     stop, seen, failures = threading.Event(), set(), []
 
@@ -423,8 +448,8 @@ def test_a_table_that_others_refer_to(full: holdfast.Database, tmp_path: Path) -
         full.insert("orders", {"user_id": late, "n": 3})
 
 
-def test_mistakes_are_named(full: holdfast.Database, backup: Path, tmp_path: Path) -> None:
-    for name in ("x.db", "x", "x.dump"):
+def test_mistakes_are_named(full: holdfast.Database, text: Path, tmp_path: Path, engine_name: str) -> None:
+    for name in ("x.dump" if engine_name == "sqlite" else "x.db", "x", "x.zip"):
         with pytest.raises(NotSupported, match=r"\.sql"):
             full.backup_database(tmp_path / name)
         with pytest.raises(NotSupported, match=r"\.sql"):
@@ -432,7 +457,7 @@ def test_mistakes_are_named(full: holdfast.Database, backup: Path, tmp_path: Pat
     with pytest.raises(TableNotFound, match="users"):
         full.backup_table("usres", tmp_path / "x.sql")
     with pytest.raises(BackupError, match="users"):
-        full.restore_table("usres", backup)
+        full.restore_table("usres", text)
     with pytest.raises(BackupError, match="no backup"):
         full.restore_database(tmp_path / "none.sql")
     with pytest.raises(BackupError):
@@ -463,19 +488,19 @@ def test_not_inside_a_transaction(full: holdfast.Database, backup: Path, tmp_pat
 
 
 def test_a_failed_backup_keeps_the_old_one(
-    full: holdfast.Database, backup: Path, monkeypatch: pytest.MonkeyPatch
+    full: holdfast.Database, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from holdfast.backup import plain
 
     def full_disk(self: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    old = backup.read_bytes()
+    old = text.read_bytes()
     monkeypatch.setattr(plain._Text, "put", full_disk)
     with pytest.raises(BackupError, match="No space"):
-        full.backup_database(backup)
-    assert backup.read_bytes() == old
-    assert not list(backup.parent.glob(".holdfast*"))
+        full.backup_database(text)
+    assert text.read_bytes() == old
+    assert not list(text.parent.glob(".holdfast*"))
     assert full.insert("empty", {"id": 3}) == 3
 
 
@@ -517,21 +542,23 @@ def test_a_backup_of_another_engine_is_refused(
             call(backup)
 
 
-def test_an_empty_database(db: holdfast.Database, tmp_path: Path) -> None:
-    path = db.backup_database(tmp_path / "nothing.sql")
+def test_an_empty_database(db: holdfast.Database, tmp_path: Path, suffix: str) -> None:
+    path = db.backup_database(tmp_path / f"nothing{suffix}")
     assert db.verify_backup(path).ok
     assert dict(db.restore_database(path).tables) == {}
 
 
-def test_a_read_only_database(url: str, full: holdfast.Database, backup: Path, tmp_path: Path) -> None:
+def test_a_read_only_database(
+    url: str, full: holdfast.Database, backup: Path, tmp_path: Path, suffix: str
+) -> None:
     with holdfast.connect(url, read_only=True) as reader:
-        path = reader.backup_database(tmp_path / "reader.sql")
+        path = reader.backup_database(tmp_path / f"reader{suffix}")
         with pytest.raises(holdfast.errors.ReadOnlyError):
             reader.restore_database(backup)
     assert full.verify_backup(path).ok
 
 
-def test_memory_stays_flat(db: holdfast.Database, tmp_path: Path, new_url: NewUrl) -> None:
+def test_memory_stays_flat(db: holdfast.Database, tmp_path: Path, new_url: NewUrl, suffix: str) -> None:
     import tracemalloc
 
     db.create_table("blobs", {"id": "INTEGER PRIMARY KEY", "data": "BLOB"})
@@ -540,11 +567,51 @@ def test_memory_stays_flat(db: holdfast.Database, tmp_path: Path, new_url: NewUr
     with holdfast.connect(new_url()) as other:
         tracemalloc.start()
         try:
-            path = db.backup_database(tmp_path / "blobs.sql")
+            path = db.backup_database(tmp_path / f"blobs{suffix}")
             other.restore_database(path)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert path.stat().st_size > 80_000_000
+        assert path.stat().st_size > 39_000_000
         assert peak < 40_000_000
         assert other.get("blobs", 17) == db.get("blobs", 17)
+
+
+def test_the_engines_own_tools_read_its_own_kind(
+    full: holdfast.Database, engine_name: str, tmp_path: Path
+) -> None:
+    if engine_name == "sqlite":
+        path = full.backup_database(tmp_path / "x.db")
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as con:
+            assert con.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert con.execute("SELECT count(*) FROM users").fetchone() == (full.count("users"),)
+    else:
+        path = full.backup_database(tmp_path / "x.dump")
+        program = Path(str(bin_directory())) / "pg_restore"
+        listed = subprocess.run([program, "--list", path], capture_output=True, check=True).stdout
+        assert b"TABLE DATA public users" in listed
+    with pytest.raises(NotSupported, match=r"\.sql"):
+        full.backup_table("users", tmp_path / f"one{path.suffix}")
+    assert list(tmp_path.glob("*one*")) == []
+
+
+def test_own_kind_of_another_program(
+    full: holdfast.Database, engine_name: str, tmp_path: Path, new_url: NewUrl
+) -> None:
+    path = full.backup_database(tmp_path / ("x.db" if engine_name == "sqlite" else "x.dump"))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"\n-- Holdfast trailer")])
+    with pytest.raises(BackupCorrupt, match="unverified"):
+        full.restore_database(path)
+    assert not full.verify_backup(path).ok
+    with holdfast.connect(new_url()) as other:
+        other.restore_database(path, unverified=True)
+        assert state(other) == state(full)
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
+def test_a_database_in_use_is_no_backup(url: str, full: holdfast.Database, tmp_path: Path) -> None:
+    with holdfast.connect(tmp_path / "other.db") as other:
+        other.create_table("t", {"id": "INTEGER"})
+        with pytest.raises(BackupError, match="in use"):
+            full.restore_database(tmp_path / "other.db", unverified=True)

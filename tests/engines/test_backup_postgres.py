@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 import holdfast
 import servers
-from holdfast.engines.postgres import dump
+from holdfast.engines.postgres import dump, programs
 from holdfast.errors import BackupError, ForeignKeyViolation, MissingDependency, NotSupported, SchemaError
 
 
@@ -268,14 +268,14 @@ def test_a_schema_of_its_own(ordinary: tuple[str, str], engine_name: str, tmp_pa
         db.restore_database(path)
 
 
-def only(*paths: Path) -> Callable[[], Iterator[Path]]:
-    return lambda: iter(paths)
+def only(*paths: Path) -> Callable[[str], Iterator[Path]]:
+    return lambda name: iter(paths)
 
 
 def test_a_newer_pg_dump_serves_an_older_server(
     full: holdfast.Database, engine_name: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dump, "_candidates", only(servers.embedded_server().bin / "pg_dump"))
+    monkeypatch.setattr(programs, "_candidates", only(servers.embedded_server().bin / "pg_dump"))
     before = everything(url, engine_name)
     path = full.backup_database(tmp_path / "x.sql")
     full.restore_database(path)
@@ -287,7 +287,9 @@ def test_without_a_pg_dump_that_will_do(
     db: holdfast.Database, engine_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older = servers.debian_bin() if engine_name == "embedded" else None
-    monkeypatch.setattr(dump, "_candidates", only(tmp_path / "none", *([older / "pg_dump"] if older else [])))
+    monkeypatch.setattr(
+        programs, "_candidates", only(tmp_path / "none", *([older / "pg_dump"] if older else []))
+    )
     with pytest.raises(MissingDependency, match=r"holdfast\[embedded\]"):
         db.backup_database(tmp_path / "x.sql")
     assert not list(tmp_path.iterdir())
@@ -308,7 +310,7 @@ def test_no_password_is_given_away(
         )
         return real(arguments, **options)
 
-    monkeypatch.setattr(dump.subprocess, "Popen", spy)
+    monkeypatch.setattr(programs.subprocess, "Popen", spy)
     with holdfast.connect(ordinary[0]) as db:
         db.backup_database(tmp_path / "x.sql")
     ((line, mode, passwords, env),) = seen

@@ -32,7 +32,7 @@ def backup_table(executor: Executor, table: str, path: Path, *, progress: bool |
 
 def _write(executor: Executor, table: str | None, path: Path, progress: bool | None) -> Path:
     outside(executor, "a backup")
-    form = format_of(path)
+    form = format_of(path, executor.engine)
     with track(f"backup {path.name}", show=progress) as advance, publishing(path) as beside:
         form.write(executor, table, beside, advance)
     return path

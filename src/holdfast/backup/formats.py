@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from holdfast.backup import plain
+from holdfast.backup import own, plain
 from holdfast.backup.manifest import Manifest
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
+from holdfast.engines.base import Content, Engine
 from holdfast.errors import NotSupported
 
 
@@ -27,8 +28,13 @@ class Source(Protocol):
         """What ``load`` advances by in all."""
         ...
 
-    def load(self, executor: Executor, table: str | None, advance: Advance | None) -> None:
-        """Put all tables, or one, in the place of those here; part of the caller's transaction."""
+    def load(
+        self, executor: Executor, table: str | None, advance: Advance | None
+    ) -> Mapping[str, Content] | None:
+        """Put all tables, or one, in the place of those here; part of the caller's transaction.
+
+        What the tables must hold then, if it is known.
+        """
         ...
 
 
@@ -39,26 +45,25 @@ class Format:
     extensions: tuple[str, ...]
     write: Callable[[Executor, str | None, Path, Advance | None], None]
     opened: Callable[..., AbstractContextManager[Source]]
-    engine: str | None = None
-    "The only engine that writes it; ``None`` for every one."
     is_portable: bool = False
     "Whether every engine can read what another one wrote."
 
 
-FORMATS = (Format((".sql",), plain.write, plain.opened),)
+_PLAIN = Format((".sql",), plain.write, plain.opened)
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path, engine: Engine) -> Format:
     """The format that the extension of ``path`` stands for.
 
     Raises:
-        NotSupported: naming those that there are.
+        NotSupported: naming those that ``engine`` has.
     """
-    known = {extension: form for form in FORMATS for extension in form.extensions}
+    formats = (_PLAIN, Format(engine.copies.extensions, own.write, own.opened))
+    known = {extension: form for form in formats for extension in form.extensions}
     form = known.get(path.suffix.lower())
     if form is None:
         raise NotSupported(
-            f"a backup with the extension {path.suffix!r} cannot be written or read",
-            hint=f"name it {path.with_suffix(FORMATS[0].extensions[0]).name}; known: {', '.join(known)}",
+            f"a backup with the extension {path.suffix!r} cannot be written or read here",
+            hint=f"name it {path.with_suffix(_PLAIN.extensions[0]).name}; known: {', '.join(known)}",
         )
     return form

@@ -4,18 +4,16 @@
 
     -- Holdfast backup, format 1: sqlite, 2026-01-31T12:00:00+00:00
     ... statements ...
-    -- Holdfast trailer <SHA-256 of all bytes before this line and of the JSON that follows> {...}
+    -- Holdfast trailer <SHA-256> {...}
 
-Both are comments, so ``sqlite3`` and ``psql`` read the file too. The trailer is written last: without it, or
-with one byte changed anywhere, the file is not a backup.
+Both are comments, so ``sqlite3`` and ``psql`` read the file too.
 """
 
 from __future__ import annotations
 
 import codecs
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,16 +23,16 @@ from typing import IO
 from holdfast.backup.content import content_of, translated
 from holdfast.backup.files import blocks, digest, reading
 from holdfast.backup.manifest import FORMAT, Manifest, now
+from holdfast.backup.trailer import cut_short, seal, unsealed
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
+from holdfast.engines.base import Content
 from holdfast.engines.sqltext import iter_statements
 from holdfast.errors import BackupCorrupt, BackupError
 
 _FIRST = b"-- Holdfast backup, format "
-_TRAILER = b"-- Holdfast trailer "
 _BUFFER = 1 << 20
-_LONGEST_TRAILER = 1 << 26
 
 
 def write(executor: Executor, table: str | None, path: Path, advance: Advance | None) -> None:
@@ -67,10 +65,7 @@ class _Text:
         self._file.write(data)
 
     def finish(self, manifest: Manifest) -> None:
-        text = json.dumps(manifest.as_json()).encode()
-        self.put(b"\n")
-        self._sum.update(text)
-        self._file.write(_TRAILER + self._sum.hexdigest().encode() + b" " + text + b"\n")
+        seal(self._file, self._sum, manifest)
 
 
 @dataclass(frozen=True)
@@ -83,12 +78,13 @@ class Plain:
     file: IO[bytes]
     digest: str
 
-    def load(self, executor: Executor, table: str | None, advance: Advance | None) -> None:
+    def load(
+        self, executor: Executor, table: str | None, advance: Advance | None
+    ) -> Mapping[str, Content] | None:
         known = None if self.manifest is None else self.manifest.as_json()
-        raw = executor.driver_connection()
-        executor.engine.dump.load(
-            raw, iter_statements(self._text(advance), executor.engine.lexicon), known, table
-        )
+        statements = iter_statements(self._text(advance), executor.engine.lexicon)
+        executor.engine.dump.load(executor.driver_connection(), statements, known, table)
+        return None if self.manifest is None else self.manifest.tables
 
     def _text(self, advance: Advance | None = None) -> Iterator[str]:
         """The SQL text in pieces, checked once more at its end."""
@@ -120,39 +116,16 @@ def opened(path: Path, *, unverified: bool) -> Iterator[Plain]:
 
 
 def _checked(path: Path, file: IO[bytes], unverified: bool) -> Plain:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
     head = file.read(len(_FIRST))
-    last, start = _last_line(file, size)
-    if not (head.startswith(_FIRST) or _FIRST.startswith(head) or last.startswith(_TRAILER)):
-        if not unverified:
-            raise BackupError(
-                f"{path} was not written by Holdfast, so nothing can tell whether it is whole",
-                hint="unverified=True runs it as it is",
-            )
-        return Plain(path, size, None, file, digest(file, size).hexdigest())
-    if not last.startswith(_TRAILER) or not last.endswith(b"}\n"):
-        raise BackupCorrupt(f"{path} is cut short: its end is missing", hint="use another backup")
-    stated, _, text = last[len(_TRAILER) : -1].partition(b" ")
-    found = digest(file, start)
-    of_text = found.hexdigest()
-    found.update(text)
-    if found.hexdigest().encode() != stated:
-        raise BackupCorrupt(
-            f"{path} is not as it was written: its checksum differs", hint="use another backup"
+    found = unsealed(path, file)
+    if found is not None:
+        return Plain(path, found.size, found.manifest, file, found.digest)
+    if head.startswith(_FIRST) or _FIRST.startswith(head):
+        raise cut_short(path)
+    if not unverified:
+        raise BackupError(
+            f"{path} was not written by Holdfast, so nothing can tell whether it is whole",
+            hint="unverified=True runs it as it is",
         )
-    return Plain(path, start, Manifest.of_json(path, json.loads(text)), file, of_text)
-
-
-def _last_line(file: IO[bytes], size: int) -> tuple[bytes, int]:
-    """The last line with its newline, and where it begins."""
-    tail, start = b"", size
-    while start and size - start < _LONGEST_TRAILER:
-        step = min(max(len(tail), 1 << 16), start)
-        start -= step
-        file.seek(start)
-        tail = file.read(step) + tail
-        newline = tail.rfind(b"\n", 0, -1)
-        if newline >= 0:
-            return tail[newline + 1 :], start + newline + 1
-    return tail, start
+    size = file.seek(0, os.SEEK_END)
+    return Plain(path, size, None, file, digest(file, size).hexdigest())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from holdfast.backup.content import content_of, differences, outside, translated
 from holdfast.backup.formats import Format, Source, format_of
 from holdfast.backup.report import Report
 from holdfast.core.executor import Executor
-from holdfast.core.progress import track
+from holdfast.core.progress import Advance, track
 from holdfast.core.transaction import Transaction
+from holdfast.engines.base import Content
 from holdfast.errors import (
     BackupError,
     ConnectionFailed,
@@ -23,6 +24,7 @@ from holdfast.errors import (
     did_you_mean,
 )
 
+Contents = Mapping[str, Content] | None
 _TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 # What says by itself what is to be done; anything else means that the text does not fit this database.
 _TELLING = (BackupError, ConnectionFailed, DatabaseBusy, IntegrityError, ReadOnlyError, TransactionError)
@@ -57,7 +59,7 @@ def _restore(
     executor: Executor, path: Path, table: str | None, *, unverified: bool, progress: bool | None
 ) -> Report:
     outside(executor, "restoring")
-    form = format_of(path)
+    form = format_of(path, executor.engine)
     with form.opened(path, unverified=unverified) as source:
         if source.manifest is None:
             return _run_foreign(executor, source, table, progress)
@@ -86,8 +88,13 @@ def put_in_place(
     manifest = source.manifest
     assert manifest is not None
     chosen = {name: content for name, content in manifest.tables.items() if table in (None, name)}
+
+    def compare(contents: Contents) -> list[str]:
+        assert contents is not None
+        return differences(executor, {name: contents[name] for name in chosen})
+
     with track(f"restore {source.path.name}", total=source.size, show=progress) as advance:
-        _load(executor, source, table, advance, lambda: differences(executor, chosen))
+        _load(executor, source, table, advance, compare)
     return Report(
         path=source.path,
         engine=manifest.engine,
@@ -96,14 +103,19 @@ def put_in_place(
     )
 
 
-def _load(executor: Executor, source: Source, table: str | None, advance: Any, problems: Any) -> None:
+def _load(
+    executor: Executor,
+    source: Source,
+    table: str | None,
+    advance: Advance | None,
+    problems: Callable[[Contents], list[str]],
+) -> None:
     session = executor.session()
     try:
         with executor.engine.alter.around(session.execute), Transaction(executor):
             try:
                 with translated(executor):
-                    source.load(executor, table, advance)
-                    found = problems()
+                    found = problems(source.load(executor, table, advance))
             except _TELLING:
                 raise
             except SchemaError as exc:
@@ -137,7 +149,7 @@ def _run_foreign(executor: Executor, source: Source, table: str | None, progress
     before = set(catalog.tables(executor.run))
     counts: dict[str, int] = {}
 
-    def count() -> list[str]:
+    def count(contents: Contents) -> list[str]:
         counts.update(
             (name, content_of(executor, name).rows)
             for name in catalog.tables(executor.run)

@@ -25,7 +25,7 @@ def verify_backup(executor: Executor, path: Path) -> Report:
         NotSupported: if this role may not create a scratch database.
     """
     outside(executor, "verifying a backup")
-    form = format_of(path)
+    form = format_of(path, executor.engine)
     try:
         with form.opened(path, unverified=False) as source:
             check_engine(executor, form, source)

@@ -15,6 +15,8 @@ from holdfast.errors import ColumnNotFound, Error, did_you_mean
 from holdfast.types import Codec, Kind, TypeMap
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import sqlalchemy
 
     from holdfast.settings import Target
@@ -209,23 +211,81 @@ class Upkeep(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """How many rows a table holds, a hash that does not depend on their order, and the longest in bytes.
+
+    Equal rows count each time in the hash, and a row that changed, came or went changes it. It compares
+    tables on one kind of database.
+    """
+
+    rows: int
+    hash: str
+    longest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """Rows of a table in the server's own text form, as ``sql`` takes them in."""
+
+    sql: str
+    blocks: Iterator[bytes]
+
+
+Script = Iterable[str | RawRows]
+"""Statements in their order, and rows where they belong."""
+
+
 class Dump(Protocol):
     """Writing tables as SQL text, and putting such a text in their place. ``raw`` is in a transaction."""
 
     def tables(self, raw: Any, only: str | None) -> list[str]: ...
-    def content(self, raw: Any, table: str) -> Iterator[bytes]: ...
+    def content(self, raw: Any, table: str, advance: Callable[[int], None] | None = None) -> Content: ...
     def write(
         self, raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]
     ) -> dict[str, Any]: ...
     def load(
         self,
         raw: Any,
-        statements: Iterable[str],
+        statements: Script,
         manifest: Mapping[str, Any] | None,
         only: str | None,
     ) -> None: ...
     def scratch(self, run: Run, target: Target) -> AbstractContextManager[Target]: ...
     def imitate(self, raw: Any, manifest: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What an engine's own kind of backup holds, as statements, and what the engine knows of it.
+
+    ``contents`` is ``None`` where only the backup's manifest can say it.
+    """
+
+    script: Script
+    known: Mapping[str, Any]
+    contents: Mapping[str, Content] | None
+
+
+class Copies(Protocol):
+    """The engine's own kind of backup: a whole database in one file, at the speed of its own tool."""
+
+    @property
+    def extensions(self) -> tuple[str, ...]: ...
+    def writing(self, raw: Any, path: Path) -> AbstractContextManager[Mapping[str, Any]]:
+        """Write the database as ``raw``'s transaction sees it; done when the block ends.
+
+        What is given to the block is what the engine needs to know when it puts the tables in their places.
+        """
+        ...
+
+    def content(self, raw: Any, table: str) -> Content:
+        """What the manifest says of a table; a hash only where the bytes of the file are no proof."""
+        ...
+
+    def opened(self, path: Path, known: Mapping[str, Any], only: str | None) -> AbstractContextManager[Copy]:
+        """What is in the file, or what belongs to one table."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +497,7 @@ class Engine:
     alter: Alter
     upkeep: Upkeep
     dump: Dump
+    copies: Copies
     fulltext: FullText
     bulk: Bulk
     blobs: Blobs

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.postgres import alter, blobs, bulk, catalog, columnar, connect, dump, fulltext, upkeep
+from holdfast.engines.postgres import (
+    alter,
+    blobs,
+    bulk,
+    catalog,
+    columnar,
+    connect,
+    copies,
+    dump,
+    fulltext,
+    upkeep,
+)
 from holdfast.engines.postgres.errors import translate
 from holdfast.types import Storage, TypeMap
 
@@ -53,6 +64,7 @@ ENGINE = Engine(
     alter=alter,
     upkeep=upkeep,
     dump=dump,
+    copies=copies,
     fulltext=fulltext,
     bulk=bulk,
     blobs=blobs,

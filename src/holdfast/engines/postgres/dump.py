@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,35 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg import RawCursor
-from psycopg.conninfo import make_conninfo
 
-from holdfast.engines.base import Run
+from holdfast.engines.base import Content, Run
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.engines.postgres.embedded import bin_directory
 from holdfast.engines.postgres.load import load
-from holdfast.errors import BackupError, MissingDependency, NotSupported, TableNotFound, did_you_mean
+from holdfast.engines.postgres.programs import dumping
+from holdfast.errors import BackupError, NotSupported, TableNotFound, did_you_mean
 
 if TYPE_CHECKING:
     from holdfast.settings import Target
 
 __all__ = ["content", "imitate", "load", "scratch", "tables", "write"]
 
-DEBIAN = Path("/usr/lib/postgresql")
 STATEMENT_SIZE = 4_000_000
-# What every libpq knows: pg_dump may be older than the one that psycopg brings. No secret is among them.
-_SHARED_OPTIONS = frozenset(
-    {
-        "connect_timeout",
-        "options",
-        "application_name",
-        "sslmode",
-        "sslcert",
-        "sslkey",
-        "sslrootcert",
-        "sslcrl",
-    }
-    | {"requirepeer", "krbsrvname", "gssencmode", "channel_binding", "target_session_attrs"}
-)
+UNOWNED = ("--no-owner", "--no-privileges", "--no-tablespaces")
 # How values are written must not depend on the session, the role or the database.
 _FORMS = {
     "extra_float_digits": "1",
@@ -104,21 +86,45 @@ def tables(raw: Any, only: str | None) -> list[str]:
     return list(chosen)
 
 
-def content(raw: Any, table: str) -> Iterator[bytes]:
-    """Each row as text in UTF-8, as the server writes a record."""
+def content(raw: Any, table: str, advance: Callable[[int], None] | None = None) -> Content:
+    """Let the server add up two hashes of each row's text, as it writes a record."""
     settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _FORMS.items())
     kind = dict(_relations(raw, "rp")).get(table)
     if kind is None:
         raise TableNotFound(f"there is no table {table!r}")
     _rows(raw, f"SELECT {settings}")
     source = f"{'ONLY ' if kind == 'r' else ''}{quote(_schema(raw))}.{quote(table)}"
-    # Row by row: a server cursor's batch would be large where rows are.
-    for (row,) in RawCursor(raw).stream(f"SELECT ROW(t.*)::text FROM {source} AS t"):
-        yield row.encode()
+    hashes = ", ".join(f"coalesce(sum(hashtextextended(text, {seed})), 0)" for seed in (0, 1))
+    # OFFSET keeps the text from being made once for each use of it.
+    ((rows, first, second, longest),) = _rows(
+        raw,
+        f"SELECT count(*), {hashes}, coalesce(max(octet_length(text)), 0) FROM "
+        f'(SELECT ROW(t.*)::text COLLATE "C" AS text FROM {source} AS t OFFSET 0) AS r',
+    )
+    if advance is not None:
+        advance(rows)
+    return Content(rows, f"{int(first) % 2**64:016x}{int(second) % 2**64:016x}", longest)
 
 
 def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]) -> dict[str, Any]:
     """Write the current schema, or one table with what belongs to it; return what restoring needs to know."""
+    known = surroundings(raw)
+    schema = known["schema"]
+    for name, place in known["extensions"]:
+        put(f"{create_extension(name, place)};\n".encode())
+    if only is not None:
+        for text in _trigger_functions(raw, schema, only):
+            put(f"\n{text.rstrip()};\n".encode())
+    scope = f"--schema={pattern(schema)}" if only is None else f"--table={pattern(schema)}.{pattern(only)}"
+    rows = max(1, min(100, STATEMENT_SIZE // max(longest, 1)))
+    with dumping(raw, [*UNOWNED, "--inserts", f"--rows-per-insert={rows}", scope]) as lines:
+        for line in without_meta_commands(lines):
+            put(line)
+    return known if only is None else {**known, "views": []}
+
+
+def surroundings(raw: Any) -> dict[str, Any]:
+    """What a script of the current schema needs to know and is not in it; no timeout will end the writing."""
     schema = _schema(raw)
     _rows(raw, "SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in _PATIENCE))
     extensions = _rows(
@@ -126,21 +132,20 @@ def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]
         "SELECT e.extname::text, n.nspname::text FROM pg_extension AS e "
         "JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY 1",
     )
-    for name, place in extensions:
-        put(f"CREATE EXTENSION IF NOT EXISTS {quote(name)} WITH SCHEMA {quote(place)};\n".encode())
-    if only is not None:
-        for text in _trigger_functions(raw, schema, only):
-            put(f"\n{text.rstrip()};\n".encode())
-    scope = f"--schema={_pattern(schema)}" if only is None else f"--table={_pattern(schema)}.{_pattern(only)}"
-    _pg_dump(raw, [scope, f"--rows-per-insert={max(1, min(100, STATEMENT_SIZE // max(longest, 1)))}"], put)
     return {
         "schema": schema,
-        "views": [name for name, _ in _relations(raw, "vm")] if only is None else [],
+        "views": [name for name, _ in _relations(raw, "vm")],
         "sequences": _owned_sequences(raw, schema),
+        "extensions": [list(row) for row in extensions],
     }
 
 
-def _pattern(name: str) -> str:
+def create_extension(name: str, place: str) -> str:
+    """The statement without which types of the extension are unknown."""
+    return f"CREATE EXTENSION IF NOT EXISTS {quote(name)} WITH SCHEMA {quote(place)}"
+
+
+def pattern(name: str) -> str:
     # Within double quotes pg_dump takes every character as it is.
     return '"' + name.replace('"', '""') + '"'
 
@@ -168,75 +173,7 @@ def _owned_sequences(raw: Any, schema: str) -> dict[str, list[str]]:
     return {table: list(names) for table, names in rows}
 
 
-def _candidates() -> Iterator[Path]:
-    wheel = bin_directory()
-    if wheel is not None:
-        yield wheel / "pg_dump"
-    yield from DEBIAN.glob("*/bin/pg_dump")
-    found = shutil.which("pg_dump")
-    if found:
-        yield Path(found)
-
-
-def _program(server: int) -> Path:
-    """The oldest pg_dump that knows the server's version: its text is the nearest to the server's own."""
-    known: list[tuple[int, int, Path]] = []
-    for number, path in enumerate(_candidates()):
-        try:
-            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
-        except OSError:
-            continue
-        version = re.search(r"\) (\d+)", done.stdout)
-        if done.returncode == 0 and version and int(version[1]) >= server:
-            known.append((int(version[1]), number, path))
-    if not known:
-        raise MissingDependency(f"pg_dump of PostgreSQL {server} or later", "embedded")
-    return min(known)[2]
-
-
-def _pg_dump(raw: Any, arguments: list[str], put: Callable[[bytes], None]) -> None:
-    """Run pg_dump on the snapshot of our transaction, as the user of our connection."""
-    program = _program(raw.info.server_version // 10_000)
-    given = raw.info.get_parameters()
-    known = {name: value for name, value in given.items() if name in _SHARED_OPTIONS}
-    known |= {name: getattr(raw.info, name) for name in ("host", "port", "user", "dbname")}
-    known |= {"hostaddr": raw.info.hostaddr} if given.get("hostaddr") else {}
-    snapshot = _rows(raw, "SELECT pg_export_snapshot()")[0][0]
-    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder, tempfile.TemporaryFile() as complaints:
-        passwords = Path(folder) / "pgpass"
-        passwords.touch(mode=0o600)
-        escaped = re.sub(r"([\\:])", r"\\\1", raw.info.password or "")
-        passwords.write_text(f"*:*:*:*:{escaped}\n", encoding="utf-8")
-        child = subprocess.Popen(  # noqa: S603
-            [
-                program,
-                "--dbname=" + make_conninfo(**known),
-                *("--inserts", "--no-owner", "--no-privileges", "--no-tablespaces", "--no-password"),
-                *("--encoding=UTF8", f"--snapshot={snapshot}", *arguments),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env={k: v for k, v in os.environ.items() if not k.startswith("PG")}
-            | {"PGPASSFILE": str(passwords), "LC_ALL": "C"},
-        )
-        assert child.stdout is not None
-        try:
-            for line in _without_meta_commands(child.stdout):
-                put(line)
-        except BaseException:
-            child.kill()
-            raise
-        finally:
-            child.stdout.close()
-            status = child.wait()
-        if status:
-            complaints.seek(0)
-            first = complaints.readline(500).decode("utf-8", "replace").strip()
-            raise BackupError(f"{first or 'pg_dump failed'}, exit status {status}")
-
-
-def _without_meta_commands(lines: Iterable[bytes]) -> Iterator[bytes]:
+def without_meta_commands(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Leave out ``\\restrict`` before the first statement and its ``\\unrestrict``, which only psql knows."""
     end, in_head = None, True
     for line in lines:

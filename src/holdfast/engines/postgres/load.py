@@ -7,13 +7,14 @@ hangs on the tables from outside of the backup (foreign keys, views, grants) is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import psycopg
 from psycopg import RawCursor
 
+from holdfast.engines.base import RawRows, Script
 from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqltext import POSTGRES, Token, first_word, tokens
 from holdfast.errors import BackupError, SchemaError
@@ -83,6 +84,11 @@ class _Cursor:
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._cursor.execute(sql.encode(), params).fetchall()
 
+    def copy(self, rows: RawRows) -> None:
+        with self._cursor.copy(rows.sql.encode()) as copy:
+            for block in rows.blocks:
+                copy.write(block)
+
     def attempt(self, sql: str, *ignored: str) -> bool:
         """Run a statement that may fail in one of these ways; tell whether it was done."""
         self.run("SAVEPOINT holdfast_attempt")
@@ -99,7 +105,7 @@ class _Cursor:
         return True
 
 
-def load(raw: Any, statements: Iterable[str], manifest: Mapping[str, Any] | None, only: str | None) -> None:
+def load(raw: Any, statements: Script, manifest: Mapping[str, Any] | None, only: str | None) -> None:
     """Drop the tables that a backup names and run its statements; without a manifest, just run them.
 
     Raises:
@@ -115,14 +121,15 @@ def load(raw: Any, statements: Iterable[str], manifest: Mapping[str, Any] | None
         raw.prepare_threshold = threshold
 
 
-def _load(
-    cursor: _Cursor, statements: Iterable[str], manifest: Mapping[str, Any] | None, only: str | None
-) -> None:
+def _load(cursor: _Cursor, statements: Script, manifest: Mapping[str, Any] | None, only: str | None) -> None:
     schema, path = cursor.rows("SELECT current_schema()::text, current_setting('search_path')")[0]
     settings = {name for (name,) in cursor.rows("SELECT name FROM pg_settings")} - _KEPT_SETTINGS
     if manifest is None:
-        for statement in statements:
-            _run_foreign(cursor, _bare(statement), settings)
+        for item in statements:
+            if isinstance(item, RawRows):
+                cursor.copy(item)
+            else:
+                _run_foreign(cursor, _bare(item), settings)
         _set_path(cursor, path)
         return
     if manifest["schema"] != schema:
@@ -136,7 +143,12 @@ def _load(
         cursor, schema, [only] if only else list(manifest["tables"]), [] if only else manifest["views"]
     )
     own = {name: table for table, names in manifest["sequences"].items() for name in names}
-    for statement in map(_bare, statements):
+    for item in statements:
+        if isinstance(item, RawRows):
+            if only in (None, _subject(item.sql)):
+                cursor.copy(item)
+            continue
+        statement = _bare(item)
         if only is None:
             _run(cursor, statement, settings)
         elif _belongs(statement, only, own):
@@ -232,6 +244,8 @@ def _subject(statement: str) -> str | None:
     words = [token.text.upper() if token.kind == "word" else "" for token in code]
     if words[:1] == ["INSERT"]:
         return _name(code, 2)
+    if words[:1] == ["COPY"]:
+        return _name(code, 1)
     if words[:1] == ["SELECT"] and words[3:4] == ["SETVAL"]:
         inner = [token for token in tokens(unquote_identifier(code[5].text), POSTGRES) if token.is_code]
         return _name(inner, 0)

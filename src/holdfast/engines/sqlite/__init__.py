@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
-from holdfast.engines.sqlite import alter, blobs, bulk, catalog, connect, dump, fulltext, upkeep
+from holdfast.engines.sqlite import alter, blobs, bulk, catalog, connect, copies, dump, fulltext, upkeep
 from holdfast.engines.sqlite.errors import translate
 from holdfast.types import Storage, TypeMap
 
@@ -38,6 +38,7 @@ ENGINE = Engine(
     alter=alter,
     upkeep=upkeep,
     dump=dump,
+    copies=copies,
     fulltext=fulltext,
     bulk=bulk,
     blobs=blobs,

@@ -19,7 +19,7 @@ from math import frexp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from holdfast.engines.base import Run
+from holdfast.engines.base import Content, RawRows, Run, Script
 from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqlite import fulltext
 from holdfast.engines.sqlite.tabletext import folded
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from holdfast.settings import Target
 
 STATEMENT_SIZE = 60_000
+_STEP = 10_000
 _FULL_TEXT = frozenset({"fts3", "fts4", "fts5"})
 _CARRIED = _FULL_TEXT | {"rtree", "rtree_i32"}
 _AWKWARD = re.compile("[\0\ud800-\udfff]")
@@ -131,11 +132,25 @@ def _any_text(raw: sqlite3.Connection) -> Iterator[None]:
         raw.text_factory = before
 
 
-def content(raw: sqlite3.Connection, table: str) -> Iterator[bytes]:
+def content(raw: sqlite3.Connection, table: str, advance: Callable[[int], None] | None = None) -> Content:
+    """Add up the BLAKE2b digests of all rows, modulo 2**128."""
+    total = rows = longest = 0
+    for row in _rows_as_bytes(raw, _find(raw, table)):
+        total += int.from_bytes(blake2b(row, digest_size=16).digest(), "big")
+        rows += 1
+        if len(row) > longest:
+            longest = len(row)
+        if advance is not None and rows % _STEP == 0:
+            advance(_STEP)
+    if advance is not None:
+        advance(rows % _STEP)
+    return Content(rows, f"{total % 2**128:032x}", longest)
+
+
+def _rows_as_bytes(raw: sqlite3.Connection, table: Carried) -> Iterator[bytes]:
     """Each row as bytes that are the same for the same values only."""
-    found = _find(raw, table)
     with _any_text(raw):
-        for row in raw.execute(f"SELECT {_columns(raw, found)} FROM {_quote(found.name)}"):
+        for row in raw.execute(f"SELECT {_columns(raw, table)} FROM {_quote(table.name)}"):
             if bytes in map(type, row):
                 row = tuple(blake2b(value).digest() if type(value) is bytes else value for value in row)
             # Not repr: which characters it escapes changes with Python's version of Unicode.
@@ -284,7 +299,7 @@ def _rebuild(name: str) -> str:
 
 
 def load(
-    raw: sqlite3.Connection, statements: Iterable[str], manifest: Mapping[str, Any] | None, only: str | None
+    raw: sqlite3.Connection, statements: Script, manifest: Mapping[str, Any] | None, only: str | None
 ) -> None:
     """Drop the tables that a backup names and run its statements; without a manifest, just run them.
 
@@ -301,6 +316,7 @@ def load(
         _drop(raw, [] if only else manifest["views"], "view")
     section = None
     for statement in statements:
+        assert not isinstance(statement, RawRows)
         start = _LEADING_COMMENTS.match(statement)
         assert start is not None
         for kind, name in _MARK.findall(start[0]):

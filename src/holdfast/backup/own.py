@@ -1,0 +1,75 @@
+"""The engine's own kind of backup, with our trailer at its end: ``.db`` and ``.dump``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.backup.content import translated
+from holdfast.backup.files import reading
+from holdfast.backup.manifest import Manifest, now
+from holdfast.backup.trailer import seal_file, unsealed
+from holdfast.core.executor import Executor
+from holdfast.core.progress import Advance
+from holdfast.core.transaction import Transaction
+from holdfast.engines.base import Content
+from holdfast.errors import BackupCorrupt, NotSupported
+
+
+def write(executor: Executor, table: str | None, path: Path, advance: Advance | None) -> None:
+    """Let the engine copy the whole database, as it is at one moment, into the file ``path``."""
+    engine, created = executor.engine, now()
+    if table is not None:
+        raise NotSupported("this format holds whole databases", hint="back up one table as .sql or .hfz")
+    with Transaction(executor, isolation="REPEATABLE READ", read_only=True), translated(executor):
+        raw = executor.driver_connection()
+        names = engine.dump.tables(raw, None)
+        with engine.copies.writing(raw, path) as known:
+            tables = {name: engine.copies.content(raw, name) for name in names}
+            if advance is not None:
+                advance(sum(content.rows for content in tables.values()))
+    seal_file(path, Manifest(engine.name, created, tables, known))
+
+
+@dataclass(frozen=True)
+class Own:
+    """A file whose bytes are those that were written; ``manifest`` is ``None`` for a foreign one."""
+
+    path: Path
+    size: int
+    manifest: Manifest | None
+
+    def load(
+        self, executor: Executor, table: str | None, advance: Advance | None
+    ) -> Mapping[str, Content] | None:
+        known: Mapping[str, Any] = self.manifest.as_json() if self.manifest else {}
+        with executor.engine.copies.opened(self.path, known, table) as copy:
+            known = copy.known if self.manifest is None else {**known, **copy.known}
+            raw = executor.driver_connection()
+            executor.engine.dump.load(raw, copy.script, known if self.manifest else None, table)
+            if advance is not None:
+                advance(self.size)
+            return copy.contents or (None if self.manifest is None else self.manifest.tables)
+
+
+@contextmanager
+def opened(path: Path, *, unverified: bool) -> Iterator[Own]:
+    """Open a backup after checking every byte of it; ``unverified`` also opens files of other programs.
+
+    Raises:
+        BackupCorrupt: if it is cut short, changed, or not ours.
+        BackupError: if there is none.
+    """
+    with reading(path) as file:
+        found = unsealed(path, file)
+        if found is None and not unverified:
+            raise BackupCorrupt(
+                f"{path} does not end as a backup does: it is cut short, or another program wrote it",
+                hint="use another backup; unverified=True takes what another program wrote as it is",
+            )
+        size = file.seek(0, os.SEEK_END)
+    yield Own(path, size, found.manifest if found else None)
