@@ -8,13 +8,16 @@ BIN := .venv/bin
 SOURCES := src tests docs bench
 UNSAFE := (^|[^._[:alnum:]])(eval|exec|__import__)\(|(import|from) +(pickle|shelve|marshal|dill|cloudpickle|joblib)
 
-.PHONY: demo test lint bench docs lock clean
+.PHONY: demo test test-long lint bench docs lock clean
 
 demo: .venv/.ready
 	$(BIN)/holdfast demo
 
 test: .venv/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-long: .venv/.ready
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff check $(SOURCES)

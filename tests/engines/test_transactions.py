@@ -26,6 +26,7 @@ from holdfast import Database
 from holdfast.errors import (
     ClosedError,
     ConfigurationError,
+    ConnectionLost,
     DatabaseBusy,
     Error,
     InvalidQuery,
@@ -961,3 +962,14 @@ def test_a_stream_outlasts_savepoints_but_the_one_it_was_begun_in(db: Database) 
         assert len(list(outer)) == len(list(kept)) == 9
         db.insert("streamed", {"id": 10})
     assert db.count("streamed") == 11
+
+
+def test_a_connection_lost_at_the_end_of_reading_leaves_nothing_unknown(
+    db: Database, url: str, engine_name: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("a file has no server that could go away")
+    pid = db.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
+    with holdfast.connect(url) as other, pytest.raises(ConnectionLost), db.transaction(read_only=True):
+        other.query("SELECT pg_terminate_backend(?, 5000)", [pid])
+    assert db.list_tables() == []

@@ -262,10 +262,15 @@ class Executor:
                 borrowed.invalidate()
             raise
         except self._driver_error as exc:
-            if borrowed is not None and not parts.is_alive(raw):
+            is_alive = parts.is_alive(raw)
+            if borrowed is not None and not is_alive:
                 borrowed.invalidate()
             if borrowed is None and session.stack:
                 session.aborted, session.ready = True, False
+            if not is_alive:
+                raise ConnectionLost(
+                    "the connection to the database was lost", hint="the rows read so far are not all"
+                ) from exc
             raise self.engine.translate(exc) from exc
         finally:
             if borrowed is not None:

@@ -12,6 +12,7 @@ from holdfast.core.session import Session
 from holdfast.errors import (
     CommitUnknown,
     ConfigurationError,
+    ConnectionLost,
     DatabaseBusy,
     Error,
     TransactionAborted,
@@ -157,7 +158,12 @@ def _commit(executor: Executor, session: Session) -> None:
             attempt()
     except Error as exc:
         if not executor.engine.connect.is_alive(session.raw):
+            is_harmless = session.read_only
             executor.discard(session)
+            if is_harmless:
+                raise ConnectionLost(
+                    "the connection to the database was lost", hint="the transaction wrote nothing"
+                ) from exc
             raise CommitUnknown(
                 "the connection was lost during COMMIT; whether it took effect is not known",
                 hint="look for one of its rows before trying again",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from holdfast.core import schema
@@ -43,23 +44,32 @@ def copy_database(
     for executor in (source, target):
         if executor.in_transaction:
             raise TransactionError("a copy cannot be part of a transaction", hint="commit or roll back first")
-    with Transaction(source, isolation="REPEATABLE READ", read_only=True):
-        # What another process did to the schema meanwhile is not known here yet.
-        source.forget()
-        plan = make_plan(source, target, tables)
-        _refuse_existing(target, plan)
-        if dry_run:
-            counts = {table.info.name: _count(source, table.info.name) for table in plan.tables}
-            return _report(source, target, plan, counts, is_dry_run=True)
-        if plan.refused:
-            listing = "; ".join(str(item) for item in plan.refused[:5])
-            raise NotSupported(
-                f"not everything can be copied: {listing}",
-                hint="nothing was written; tables= leaves tables out, dry_run=True lists everything",
-            )
-        with Transaction(target):
-            counts = _carry(source, target, plan, progress)
+    with ExitStack() as writing:
+        with Transaction(source, isolation="REPEATABLE READ", read_only=True):
+            # What another process did to the schema meanwhile is not known here yet.
+            source.forget()
+            plan = make_plan(source, target, tables)
+            _refuse_existing(target, plan)
+            if dry_run:
+                counts = {table.info.name: _count(source, table.info.name) for table in plan.tables}
+                return _report(source, target, plan, counts, is_dry_run=True)
+            _refuse_losses(plan)
+            writing.enter_context(Transaction(target))
+            contents = _carry(source, target, plan, progress)
+        # The source has given all: that it is lost now must not be an error of a copy that is kept.
+        for table in plan.tables:
+            _prove(target, table.info, contents[table.info.name])
+    counts = {name: content.rows for name, content in contents.items()}
     return _report(source, target, plan, counts, is_dry_run=False)
+
+
+def _refuse_losses(plan: Plan) -> None:
+    if plan.refused:
+        listing = "; ".join(str(item) for item in plan.refused[:5])
+        raise NotSupported(
+            f"not everything can be copied: {listing}",
+            hint="nothing was written; tables= leaves tables out, dry_run=True lists everything",
+        )
 
 
 def _refuse_existing(target: Executor, plan: Plan) -> None:
@@ -91,8 +101,8 @@ def _report(
     )
 
 
-def _carry(source: Executor, target: Executor, plan: Plan, progress: bool | None) -> dict[str, int]:
-    """Write everything in the target's open transaction, and compare it with what was read."""
+def _carry(source: Executor, target: Executor, plan: Plan, progress: bool | None) -> dict[str, Content]:
+    """Write everything in the target's open transaction, and tell what was read."""
     for table in plan.tables:
         target.run(table.statement)
     target.forget()
@@ -103,9 +113,7 @@ def _carry(source: Executor, target: Executor, plan: Plan, progress: bool | None
     target.forget()
     for table in plan.tables:
         _add_rest(target, table)
-    for table in plan.tables:
-        _prove(target, table.info, contents[table.info.name])
-    return {name: content.rows for name, content in contents.items()}
+    return contents
 
 
 def _load(source: Executor, target: Executor, table: TablePlan, progress: bool | None) -> Content:

@@ -177,7 +177,9 @@ def stream(
         while lasts() and (batch := cursor.fetchmany(size)):
             yield batch
     finally:
-        cursor.close()
+        # The rest of a stream that was left may be let go after its database.
+        with contextlib.suppress(*driver_error):
+            cursor.close()
 
 
 def _stream_copy(
