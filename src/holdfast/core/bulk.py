@@ -25,11 +25,13 @@ from holdfast.errors import (
 )
 from holdfast.types.column import encode_column
 
+# Few enough for the processor's cache.
 CHUNK = 2_000
-# The more keys are sorted together, the fewer pages are visited twice.
-CHUNK_OF_UPDATES = 10_000
 # Chunks that are written in one go, and written again one by one if that fails.
 SEGMENT = 10
+# The more keys are sorted together, the fewer pages are visited twice.
+SEGMENT_OF_UPDATES = 50
+SEGMENT_BYTES = 20 << 20
 Advance = Callable[[int], None]
 
 
@@ -42,7 +44,7 @@ class _Way:
     required: tuple[int, ...]
     "Places of the columns that may not be NULL because they find the row."
     identity: tuple[int, ...]
-    "Places of generated keys, whose sequences must know of values given by hand."
+    "Places of keys with a sequence, which must know of values given by hand."
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class _Job:
     info: TableInfo
     way_of: Callable[[Names], _Way]
     advance: Advance | None
+    segment: int = SEGMENT
     read: int = 0
     written: int = 0
     greatest: dict[str, int] = field(default_factory=dict)
@@ -82,7 +85,7 @@ def insert_many(
         known: _Way | None = executor.plans.get(kept_as)
         return known or executor.keep(kept_as, _inserting(executor, info, names, on_conflict, keys))
 
-    return _write_all(_Job(executor, info, way_of, advance), rows, columns, _size(batch_size, CHUNK))
+    return _write_all(_Job(executor, info, way_of, advance), rows, columns, batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Appending:
         written = executor.drive(lambda raw: writer.write(raw, (batch,)))
         self._job.is_fast = True
         for place in way.identity:
-            _note_greatest(self._job, way.load.columns[place].name, batch.columns[place])
+            _note_greatest(self._job, way.load.columns[place].sequence or "", batch.columns[place])
         return written
 
     def close(self) -> None:
@@ -138,13 +141,8 @@ def update_many(
         known: _Way | None = executor.plans.get(kept_as)
         return known or executor.keep(kept_as, _updating(executor, info, names, keys))
 
-    return _write_all(
-        _Job(executor, info, way_of, advance), rows, columns, _size(batch_size, CHUNK_OF_UPDATES)
-    )
-
-
-def _size(batch_size: int | None, default: int) -> int:
-    return default if batch_size is None else count_argument("batch_size", batch_size, least=1)
+    job = _Job(executor, info, way_of, advance, segment=SEGMENT_OF_UPDATES)
+    return _write_all(job, rows, columns, batch_size)
 
 
 # How
@@ -161,7 +159,7 @@ def _inserting(
     load = Load(info, "insert", given, keys if by_key else (), conflict, single.native)
     writer = executor.engine.bulk.writer(executor.run, load)
     # A single statement moves the sequence by itself.
-    identity = [place for place, column in enumerate(given) if column.identity and writer is not None]
+    identity = [place for place, column in enumerate(given) if column.sequence and writer is not None]
     return _Way(load, writer, (), tuple(identity))
 
 
@@ -222,7 +220,7 @@ def _encode(job: _Job, way: _Way, chunk: Chunk) -> Batch:
         _find_fault(job, way, given)
         raise
     for place in way.identity:
-        _note_greatest(job, columns[place].name, encoded[place])
+        _note_greatest(job, columns[place].sequence or "", encoded[place])
     return Batch(encoded, chunk.count)
 
 
@@ -241,17 +239,18 @@ def _find_fault(job: _Job, way: _Way, given: list[Sequence[Any]]) -> None:
             raise _at_row(exc, number) from exc
 
 
-def _note_greatest(job: _Job, name: str, values: Sequence[Any]) -> None:
-    greatest = max((value for value in values if value is not None), default=0)
-    job.greatest[name] = max(greatest, job.greatest.get(name, 0))
+def _note_greatest(job: _Job, sequence: str, values: Sequence[Any]) -> None:
+    given = [value for value in values if value is not None] if None in values else values
+    job.greatest[sequence] = max(max(given, default=0), job.greatest.get(sequence, 0))
 
 
 # Writing
 
 
-def _write_all(job: _Job, rows: Any, columns: Sequence[str] | None, size: int) -> int:
+def _write_all(job: _Job, rows: Any, columns: Sequence[str] | None, batch_size: int | None) -> int:
+    size = CHUNK if batch_size is None else count_argument("batch_size", batch_size, least=1)
     default = tuple(column.name for column in job.info.columns if not column.generated)
-    source = source_of(rows, default, columns, size)
+    source = source_of(rows, default, columns, size, SEGMENT_BYTES // job.segment)
     with Transaction(job.executor):
         groups = groupby(_encoded(job, source.chunks), key=itemgetter(0))
         for way, group in groups:
@@ -262,8 +261,8 @@ def _write_all(job: _Job, rows: Any, columns: Sequence[str] | None, size: int) -
 
 
 def _tell_greatest(job: _Job) -> None:
-    for name, value in job.greatest.items() if job.is_fast else ():
-        job.executor.engine.bulk.greatest_given(job.executor.run, job.info, name, value)
+    for sequence, value in job.greatest.items() if job.is_fast else ():
+        job.executor.engine.bulk.greatest_given(job.executor.run, sequence, value)
 
 
 def _write_group(job: _Job, way: _Way, source: Source, batches: Iterator[Batch]) -> None:
@@ -272,9 +271,10 @@ def _write_group(job: _Job, way: _Way, source: Source, batches: Iterator[Batch])
         if way.writer is None or first.count < way.writer.least:
             _write(job, way, None, iter((first,)), start)
             continue
-        segment = chain((first,), islice(batches, SEGMENT - 1))
-        # What yields the rows may use the connection, which is busy during a COPY.
-        _write(job, way, way.writer, segment if source.is_inert else iter(list(segment)), start)
+        segment = chain((first,), islice(batches, job.segment - 1))
+        # What yields the rows may use the connection, which is busy meanwhile.
+        streams = way.writer.overlaps and source.is_inert()
+        _write(job, way, way.writer, segment if streams else iter(list(segment)), start)
 
 
 def _write(job: _Job, way: _Way, writer: Writer | None, batches: Iterator[Batch], start: int) -> None:

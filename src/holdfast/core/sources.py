@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -14,7 +15,6 @@ from holdfast.errors import InvalidQuery
 
 Names = tuple[str, ...]
 _FIRST = 20
-_BYTES = 2 << 20
 _SAMPLE = 8
 _FORMS = "dicts, tuples, dataclasses, Pydantic models, a DataFrame or an Arrow table"
 
@@ -33,11 +33,11 @@ class Source:
     """Where rows come from. ``is_inert``: reading on runs no code that might use the database."""
 
     chunks: Iterator[Chunk]
-    is_inert: bool
+    is_inert: Callable[[], bool]
 
 
-def source_of(rows: Any, default: Names, columns: Sequence[str] | None, size: int) -> Source:
-    """The chunks of ``rows``, each of at most ``size`` of them.
+def source_of(rows: Any, default: Names, columns: Sequence[str] | None, size: int, most_bytes: int) -> Source:
+    """The chunks of ``rows``, each of at most ``size`` of them and of about ``most_bytes``.
 
     ``columns`` says what the values of a row without names are, and picks those of a row with names;
     ``default`` are the columns that rows without names otherwise have.
@@ -50,13 +50,16 @@ def source_of(rows: Any, default: Names, columns: Sequence[str] | None, size: in
     picked = _picked(columns)
     framed = frames.columns_of(rows, size)
     if framed is not None:
-        return Source(_framed(framed, picked), frames.is_inert(rows))
+        return Source(_framed(framed, picked), partial(frames.is_inert, rows))
     if isinstance(rows, (str, bytes, bytearray)) or not isinstance(rows, Iterable):
         raise InvalidQuery(f"rows must be a list of dicts, not {type(rows).__name__}", hint=f"or {_FORMS}")
     if hasattr(rows, "keys"):
         raise InvalidQuery("rows must be a list of dicts, not one dict", hint="insert() takes a single row")
-    inert = type(rows) in (list, tuple) and {dict, list, tuple}.issuperset(map(type, rows))
-    return Source(_read(iter(rows), picked, default, size), inert)
+    return Source(_read(iter(rows), picked, default, size, most_bytes), cache(partial(_is_inert, rows)))
+
+
+def _is_inert(rows: Any) -> bool:
+    return type(rows) in (list, tuple) and {dict, list, tuple}.issuperset(map(type, rows))
 
 
 def _picked(columns: Sequence[str] | None) -> Names | None:
@@ -78,7 +81,9 @@ def _framed(framed: Iterator[tuple[Names, list[list[Any]]]], picked: Names | Non
         yield Chunk(wanted, [columns[names.index(name)] for name in wanted], len(columns[0]))
 
 
-def _read(rows: Iterator[Any], picked: Names | None, default: Names, size: int) -> Iterator[Chunk]:
+def _read(
+    rows: Iterator[Any], picked: Names | None, default: Names, size: int, most_bytes: int
+) -> Iterator[Chunk]:
     """Chunks of a size that keeps memory flat whatever a row weighs."""
     wanted = min(size, _FIRST)
     while True:
@@ -94,7 +99,7 @@ def _read(rows: Iterator[Any], picked: Names | None, default: Names, size: int) 
             raise failure
         if len(batch) < wanted:
             return
-        wanted = min(size, max(1, _BYTES // _weight(batch)), wanted * 4)
+        wanted = min(size, max(1, most_bytes // _weight(batch)), wanted * 4)
 
 
 def _weight(batch: list[Any]) -> int:
@@ -112,19 +117,21 @@ def _alike(batch: list[Any], picked: Names | None, default: Names) -> Iterator[C
     """Chunks of rows with the same columns, most often one."""
     if not batch:
         return
-    kinds = set(map(type, batch))
-    first = batch[0]
-    if kinds == {dict}:
-        names = tuple(first) if picked is None else picked
-        if picked is not None or set(map(len, batch)) == {len(names)}:
+    kinds = list(map(type, batch))
+    if kinds.count(dict) == len(batch):
+        names = tuple(batch[0]) if picked is None else picked
+        # With all of the names in each row, a longer one makes the sum greater.
+        if picked is not None or sum(map(len, batch)) == len(names) * len(batch):
             try:
                 yield _of_dicts(batch, names)
                 return
             except KeyError:
                 pass
-    elif kinds <= {tuple, list} and set(map(len, batch)) == {len(picked or default)} and (picked or default):
-        yield Chunk(picked or default, list(zip(*batch, strict=True)), len(batch))
-        return
+    elif {tuple, list}.issuperset(kinds):
+        names = picked or default
+        if names and set(map(len, batch)) == {len(names)}:
+            yield Chunk(names, list(zip(*batch, strict=True)), len(batch))
+            return
     yield from _one_by_one(batch, picked, default)
 
 

@@ -52,6 +52,8 @@ class Column:
     generated: bool = False
     identity: bool = False
     collation: str | None = None
+    sequence: str | None = None
+    "What counts its generated values, in SQL, where values given by hand do not move it by themselves."
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +334,11 @@ class Writer(Protocol):
         """Fewer rows than this are sent as single statements."""
         ...
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether reading the next rows while these are written saves time; the connection is busy."""
+        ...
+
     def write(self, raw: Any, batches: Iterable[Batch]) -> int: ...
 
 
@@ -346,8 +353,8 @@ class Bulk(Protocol):
         """The row of a ``write``, counted from 1, that the database names in its error."""
         ...
 
-    def greatest_given(self, run: Run, info: TableInfo, column: str, value: int) -> None:
-        """Rows with values up to this were written into a generated key by hand."""
+    def greatest_given(self, run: Run, sequence: str, value: int) -> None:
+        """Rows with values up to this were written by hand into the column of that sequence."""
         ...
 
 

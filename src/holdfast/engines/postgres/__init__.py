@@ -30,13 +30,13 @@ def _insert_returning(info: TableInfo, names: Sequence[str]) -> list[str]:
     """
     moved = []
     for column in info.columns:
-        if column.identity and column.name in names:
+        if column.sequence and column.name in names:
             name = quote_identifier(column.name)
-            table = quote_identifier(info.name).replace("'", "''")
-            sequence = f"pg_get_serial_sequence('{table}', '{column.name.replace(chr(39), chr(39) * 2)}')"
+            text = column.sequence.replace("'", "''")
+            sequence = f"'{text}'::regclass"
             moved.append(
-                f"CASE WHEN {name} > coalesce(pg_sequence_last_value({sequence}::regclass), 0) "
-                f"THEN setval({sequence}::regclass, {name}) END"
+                f"CASE WHEN {name} > coalesce(pg_sequence_last_value({sequence}), 0) "
+                f"THEN setval({sequence}, {name}) END"
             )
     return moved
 

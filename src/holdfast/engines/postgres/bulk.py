@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -10,7 +11,7 @@ from typing import Any
 
 from psycopg import Error, RawCursor
 
-from holdfast.engines.base import Batch, Column, Load, Run, TableInfo
+from holdfast.engines.base import Batch, Column, Load, Run
 from holdfast.engines.names import quote_identifier
 from holdfast.types import Kind
 
@@ -50,10 +51,10 @@ class _Copy:
     def send(self, cursor: Any, batches: Iterable[Batch]) -> int:
         with cursor.copy(self.sql) as copy:
             copy.set_types(self.types)
-            write_row = copy.write_row
             for batch in batches:
-                for row in (self._versioned(batch) if self.jsonb else batch).rows():
-                    write_row(row)
+                rows = (self._versioned(batch) if self.jsonb else batch).rows()
+                # A tuple that nobody keeps is filled again by zip, and a loop would keep it.
+                deque(map(copy.write_row, rows), maxlen=0)
         return int(cursor.rowcount)
 
     def _versioned(self, batch: Batch) -> Batch:
@@ -69,6 +70,7 @@ class Straight:
 
     copy: _Copy
     least: int = LEAST
+    overlaps: bool = True
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
         return self.copy.send(RawCursor(raw), batches)
@@ -88,6 +90,7 @@ class Staged:
     single: str
     keys: tuple[int, ...]
     least: int = LEAST
+    overlaps: bool = True
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
         cursor = RawCursor(raw)
@@ -223,10 +226,10 @@ def row_at_fault(exc: BaseException | None, table: str) -> int | None:
     return None
 
 
-def greatest_given(run: Run, info: TableInfo, column: str, value: int) -> None:
-    """Move a key's sequence past values given by hand, never back, so that the next one is free."""
+def greatest_given(run: Run, sequence: str, value: int) -> None:
+    """Move a sequence past values given by hand, never back, so that the next one is free."""
     run(
-        "SELECT setval(s.name, ?) FROM (SELECT pg_get_serial_sequence(?, ?)::regclass) AS s (name) "
+        "SELECT setval(s.name, ?) FROM (SELECT ?::text::regclass) AS s (name) "
         "WHERE ?::bigint > coalesce(pg_sequence_last_value(s.name), 0)",
-        (value, quote_identifier(info.name), column, value),
+        (value, sequence, value),
     )

@@ -66,6 +66,7 @@ def describe(run: Run, table: str, types: TypeMap) -> TableInfo | None:
             generated=bool(generated),
             identity=bool(identity or sequence),
             collation=collation,
+            sequence=sequence,
         )
         for _, name, type_text, not_null, default, identity, generated, collation, position, sequence in named
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from holdfast.engines.base import Batch, Load, Run, TableInfo
@@ -26,6 +27,7 @@ class Flat:
     rows: int
     keys: tuple[int, ...] = ()
     least: int = 2
+    overlaps: bool = False
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
         if not self.keys:
@@ -35,15 +37,11 @@ class Flat:
             list(chain.from_iterable(column)) for column in zip(*(b.columns for b in parts), strict=True)
         ]
         batch = Batch(columns, len(columns[0]))
-        keys = (
-            columns[self.keys[0]]
-            if len(self.keys) == 1
-            else list(zip(*(columns[i] for i in self.keys), strict=True))
-        )
-        if len(set(keys)) < batch.count:
+        order = _order([columns[place] for place in self.keys])
+        if order is None:
             return int(raw.executemany(self.single, batch.rows()).rowcount)
-        order = sorted(range(batch.count), key=keys.__getitem__)
-        return self._send(raw, Batch([[column[i] for i in order] for column in columns], batch.count))
+        in_order = itemgetter(*order)
+        return self._send(raw, Batch(list(map(in_order, columns)), batch.count))
 
     def _send(self, raw: Any, batch: Batch) -> int:
         columns, step, many, execute = batch.columns, self.rows, self.many, raw.execute
@@ -58,6 +56,18 @@ class Flat:
             rest = zip(*(column[whole:] for column in columns), strict=True)
             written += raw.executemany(self.single, rest).rowcount
         return written
+
+
+def _order(keys: list[list[Any]]) -> list[int] | None:
+    """The places of the rows by their keys; ``None`` if a key comes twice."""
+    import numpy as np
+
+    if len(keys) == 1 and set(map(type, keys[0])) == {int}:
+        numbers = np.array(keys[0], np.int64)
+        order = numbers.argsort()
+        return None if (np.diff(numbers[order]) == 0).any() else order.tolist()
+    found = keys[0] if len(keys) == 1 else list(zip(*keys, strict=True))
+    return None if len(set(found)) < len(found) else sorted(range(len(found)), key=found.__getitem__)
 
 
 def writer(run: Run, load: Load) -> Flat | None:
@@ -125,5 +135,5 @@ def row_at_fault(exc: BaseException | None, table: str) -> None:
     """SQLite names no row."""
 
 
-def greatest_given(run: Run, info: TableInfo, column: str, value: int) -> None:
-    """SQLite looks at the table for the next key."""
+def greatest_given(run: Run, sequence: str, value: int) -> None:
+    """SQLite looks at the table for the next key, and has no sequences."""
