@@ -131,7 +131,7 @@ def _load(source: Executor, target: Executor, table: TablePlan, progress: bool |
     total = _count(source, name) if progress is not False else None
     with track(f"copy {name}", total=total, show=progress) as advance:
         # Inert: what is read is another connection's.
-        insert_many(target, name, Source(chunks(), is_inert=True), advance=advance)
+        insert_many(target, name, Source(chunks(), is_inert=lambda: True), advance=advance)
     return content
 
 
