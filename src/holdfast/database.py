@@ -909,6 +909,7 @@ class Database:
         *,
         extra_columns: str = "error",
         rejects: PathLike | None = None,
+        resume: bool = False,
         progress: bool | None = None,
         **options: Any,
     ) -> int:
@@ -916,7 +917,8 @@ class Database:
 
         An empty field is NULL and ``""`` is ''. A missing table is created from the data; existing types win.
         ``extra_columns`` is ``"error"``, ``"ignore"`` or ``"add"``; bad rows stop the import, or go to the
-        file ``rejects``.
+        file ``rejects``. With ``resume`` rows are committed as they come in, and a call after a crash goes on
+        behind the last of them; the count is that of all calls together.
 
         Raises:
             ImportFailed: naming file, line and column of the first bad row; nothing was written.
@@ -930,6 +932,7 @@ class Database:
             if_exists,
             extra_columns=extra_columns,
             rejects=Path(rejects) if rejects is not None else None,
+            resume=resume,
             progress=progress,
             **options,
         )
@@ -966,6 +969,7 @@ class Database:
         *,
         format: str | None = None,
         extra_columns: str = "error",
+        resume: bool = False,
         progress: bool | None = None,
         **options: Any,
     ) -> int:
@@ -973,7 +977,7 @@ class Database:
 
         A missing table is created from the data; existing types win. ``if_exists`` is ``"append"``,
         ``"fail"`` or ``"replace"``; ``extra_columns`` is ``"error"``, ``"ignore"`` or ``"add"``. CSV and TSV
-        take the options of :meth:`import_from_csv`.
+        take the options of :meth:`import_from_csv`; ``resume`` is the same for every format.
 
         Raises:
             ImportFailed: naming the file and the place of the first bad row; nothing was written.
@@ -987,6 +991,7 @@ class Database:
             if_exists,
             format=format,
             extra_columns=extra_columns,
+            resume=resume,
             progress=progress,
             **options,
         )

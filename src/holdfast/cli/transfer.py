@@ -56,6 +56,9 @@ def import_(
         Path | None,
         typer.Option(metavar="FILE", help="Put bad rows of a CSV file there instead of stopping."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Commit as it goes; run again, it goes on where it stopped.")
+    ] = False,
     format: Format = None,
 ) -> None:
     """Load a file in the format of its extension, all rows or none."""
@@ -73,9 +76,10 @@ def import_(
             format=form.name,
             stream=sys.stdin.buffer if from_pipe else None,
             extra_columns=extra_columns,
+            resume=resume,
             **options,
         )
-    print(f"loaded {rows} rows into {table}")
+    print(f"{table} has all {rows} rows of {path}" if resume else f"loaded {rows} rows into {table}")
 
 
 import_.__name__ = "import"

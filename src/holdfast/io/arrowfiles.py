@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
 from holdfast.errors import ImportFailed
-from holdfast.io import arrow, arrowrows, entries
+from holdfast.io import arrow, arrowrows, entries, resuming
 from holdfast.io.files import publishing_bytes
 from holdfast.io.jsonl import spooled
 
@@ -84,6 +84,7 @@ def load(
     is_parquet: bool,
     extra_columns: str = "error",
     progress: bool | None = None,
+    resume: bool = False,
 ) -> int:
     """Load a Parquet or a Feather file, all rows or none, and return how many there were.
 
@@ -93,6 +94,8 @@ def load(
     pa = arrow.pyarrow()
     with spooled(path) as (file, name):
         _check(file, name)
+        options = {"format": "parquet" if is_parquet else "feather"} if resume else None
+        steps = resuming.steps(executor, table, path, if_exists, options)
         try:
             if is_parquet:
                 source = _parquet().ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
@@ -101,10 +104,12 @@ def load(
                     name, source.schema_arrow, lambda: source.iter_batches(size, use_threads=False)
                 )
                 with source:
-                    return entries.load(executor, table, found, if_exists, extra_columns, progress)
+                    return entries.load(
+                        executor, table, found, if_exists, extra_columns, progress, steps=steps
+                    )
             with pa.OSFile(str(file)) as opened:
                 found = _feather(pa, opened, name)
-                return entries.load(executor, table, found, if_exists, extra_columns, progress)
+                return entries.load(executor, table, found, if_exists, extra_columns, progress, steps=steps)
         except (pa.ArrowException, OSError) as exc:
             if isinstance(exc, OSError) and type(exc).__module__.startswith("holdfast"):
                 raise

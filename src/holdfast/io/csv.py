@@ -10,9 +10,9 @@ from holdfast.core import query, rows
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance, track
 from holdfast.core.query import Params
-from holdfast.core.transaction import Transaction
 from holdfast.core.where import OrderBy, Where
-from holdfast.io import loading, values
+from holdfast.errors import InvalidQuery
+from holdfast.io import loading, resuming, values
 from holdfast.io.files import publishing
 from holdfast.io.records import check_delimiter, open_source
 from holdfast.types import KindName
@@ -117,12 +117,14 @@ def import_table(
     delimiter: str = ",",
     encoding: str = "utf-8",
     null: str = "",
+    resume: bool = False,
 ) -> int:
     """Load a CSV file or an open text stream, all rows or none; return how many were loaded.
 
     An unquoted field that is ``null`` is NULL. ``"replace"`` deletes the rows that are there and keeps the
     table. Columns that the database computes are left to it. With ``rejects``, bad rows go to that file with
-    their line and the reason, and the rest is loaded.
+    their line and the reason, and the rest is loaded. ``resume`` commits as it goes, see
+    :mod:`holdfast.io.resuming`; what is returned is then how many rows all runs together have loaded.
 
     Raises:
         ImportFailed: naming file, line, column and value of the first bad row; nothing was written.
@@ -131,12 +133,23 @@ def import_table(
     """
     loading.one_of("if_exists", if_exists, loading.IF_EXISTS)
     loading.one_of("extra_columns", extra_columns, EXTRA_COLUMNS)
-    with (
-        open_source(path, delimiter=delimiter, encoding=encoding, null=null) as source,
-        track(f"import {table}", show=progress) as advance,
-        Transaction(executor),
-        loading.rejecting(source, rejects) as reject,
-    ):
-        file = loading.File(source, source.header(), reject)
-        loading.prepare(executor, table, file, if_exists, extra_columns)
-        return loading.load(executor, table, file, advance)
+    if resume and rejects is not None:
+        raise InvalidQuery(
+            "rejects cannot be kept by an import that resumes", hint="leave out one of the two"
+        )
+    options = {"format": "csv", "delimiter": delimiter, "encoding": encoding, "null": null}
+    with open_source(path, delimiter=delimiter, encoding=encoding, null=null) as source:
+        names = source.header()
+        steps = resuming.steps(executor, table, path, if_exists, options if resume else None)
+        if steps.is_done:
+            return steps.loaded
+        with (
+            track(f"import {table}", show=progress) as advance,
+            steps,
+            loading.rejecting(source, rejects) as reject,
+        ):
+            file = loading.File(source, names, reject)
+            if_exists = if_exists if steps.is_new else "append"
+            loading.prepare(executor, table, file, if_exists, extra_columns)
+            loading.load(executor, table, file, steps, advance)
+        return steps.loaded

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 from holdfast.core import bulk, schema
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance, track
-from holdfast.core.transaction import Transaction
 from holdfast.engines.base import Column
 from holdfast.errors import (
     ColumnNotFound,
@@ -19,6 +18,7 @@ from holdfast.errors import (
     did_you_mean,
 )
 from holdfast.io import loading, values
+from holdfast.io.resuming import Steps
 from holdfast.types.codec import INT64_MAX, INT64_MIN
 
 EXTRA_COLUMNS = ("error", "ignore", "add")
@@ -60,17 +60,23 @@ def load(
     if_exists: str,
     extra_columns: str,
     progress: bool | None,
+    *,
+    steps: Steps | None = None,
 ) -> int:
-    """Write the rows, all or none, and return how many there were.
+    """Write the rows, all or none unless ``steps`` say else, and return how many there were.
 
     Raises:
         ImportFailed: naming the place of the first bad row.
     """
     loading.one_of("if_exists", if_exists, loading.IF_EXISTS)
     loading.one_of("extra_columns", extra_columns, EXTRA_COLUMNS)
-    with track(f"import {table}", show=progress) as advance, Transaction(executor):
-        _prepare(executor, table, found, if_exists, extra_columns)
-        return _write(executor, table, found, extra_columns, advance)
+    steps = steps or Steps(executor)
+    if not steps.is_done:
+        with track(f"import {table}", show=progress) as advance, steps:
+            if_exists = if_exists if steps.is_new else "append"
+            _prepare(executor, table, found, if_exists, extra_columns)
+            _write(executor, table, found, extra_columns, steps, advance)
+    return steps.loaded
 
 
 def _prepare(executor: Executor, table: str, found: Entries, if_exists: str, extra_columns: str) -> None:
@@ -100,8 +106,13 @@ def _prepare(executor: Executor, table: str, found: Entries, if_exists: str, ext
 
 
 def _write(
-    executor: Executor, table: str, found: Entries, extra_columns: str, advance: Advance | None
-) -> int:
+    executor: Executor,
+    table: str,
+    found: Entries,
+    extra_columns: str,
+    steps: Steps,
+    advance: Advance | None,
+) -> None:
     info = executor.describe(table)
     computed = {column.name for column in info.columns if column.generated}
 
@@ -124,9 +135,13 @@ def _write(
             failed.append(exc)
             raise
 
+    given = found.given(columns) or None
     try:
-        given = found.given(columns) or None
-        return bulk.insert_many(executor, table, rows(), columns=given, advance=advance)
+        for part in steps.parts(rows()):
+            written = bulk.insert_many(executor, table, part.rows(), columns=given, advance=advance)
+            steps.passed(steps.position + part.count, written)
+            if not part.is_last:
+                steps.commit()
     except Error as exc:
         if failed:
             raise failed[0] from failed[0].__cause__
@@ -134,7 +149,7 @@ def _write(
             raise
         said = exc.message.removeprefix(f"row {exc.row_number}: ")
         kind = ColumnNotFound if isinstance(exc, ColumnNotFound) else ImportFailed
-        raise kind(f"{found.place(exc.row_number)}: {said}", hint=exc.hint) from exc
+        raise kind(f"{found.place(steps.position + exc.row_number)}: {said}", hint=exc.hint) from exc
 
 
 def within_64_bits(value: Any) -> Any:

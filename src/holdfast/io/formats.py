@@ -108,6 +108,7 @@ def load(
     format: str | None = None,
     stream: Any = None,
     extra_columns: str = "error",
+    resume: bool = False,
     progress: bool | None = None,
     **options: Any,
 ) -> int:
@@ -130,6 +131,7 @@ def load(
         source,
         if_exists,
         extra_columns=extra_columns,
+        resume=resume,
         progress=progress,
         **{**form.fixed, **options},
     )

@@ -26,7 +26,7 @@ from holdfast.core.executor import Executor
 from holdfast.core.progress import track
 from holdfast.engines.base import Column
 from holdfast.errors import ImportFailed, NotSupported, ValueRefused
-from holdfast.io import entries, jsontext, values
+from holdfast.io import entries, jsontext, resuming, values
 from holdfast.io.arrow import stream_typed
 from holdfast.io.files import publishing
 from holdfast.io.guess import type_of_values
@@ -189,6 +189,7 @@ def load(
     is_array: bool,
     extra_columns: str = "error",
     progress: bool | None = None,
+    resume: bool = False,
 ) -> int:
     """Load the objects of a file, all or none, and return how many there were.
 
@@ -199,7 +200,11 @@ def load(
     """
     with spooled(path) as (file, name):
         documents = Documents(name, file, is_array)
-        return entries.load(executor, table, _Entries(documents), if_exists, extra_columns, progress)
+        options = {"format": "json" if is_array else "jsonl"} if resume else None
+        steps = resuming.steps(executor, table, path, if_exists, options)
+        return entries.load(
+            executor, table, _Entries(documents), if_exists, extra_columns, progress, steps=steps
+        )
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from holdfast.io import records, values
 from holdfast.io.files import publishing
 from holdfast.io.guess import TextGuess
 from holdfast.io.records import Record, Source
+from holdfast.io.resuming import Steps
 from holdfast.types import Storage
 from holdfast.types.column import encode_column
 
@@ -190,8 +191,8 @@ class _Field:
         return self.column.codec.kind.name == "other"
 
 
-def load(executor: Executor, table: str, file: File, advance: Advance | None) -> int:
-    """Write the file's rows in batches inside the caller's transaction."""
+def load(executor: Executor, table: str, file: File, steps: Steps, advance: Advance | None) -> None:
+    """Write the file's rows in batches inside the transaction of ``steps``."""
     info = executor.describe(table)
     # Where values have types of their own, a column without a type says nothing about them.
     carries_types = executor.engine.types.storage is Storage.PORTABLE
@@ -206,15 +207,16 @@ def load(executor: Executor, table: str, file: File, advance: Advance | None) ->
         )
     target = bulk.appending(executor, table, [field.column.name for field in fields])
     keep_quoted = any(field.keeps_quoted for field in fields)
-    loaded = 0
-    for batch in file.source.batches(len(file.names), keep_quoted=keep_quoted):
+    for batch in file.source.batches(len(file.names), after=steps.position, keep_quoted=keep_quoted):
         if batch.bad or (written := _load_batch(executor, target, fields, batch)) is None:
             written = _load_sound(executor, target, _Rows(table, fields, file), batch)
-        loaded += written
+        steps.passed(batch.last, written)
+        if steps.is_due:
+            target.close()
+            steps.commit()
         if advance:
             advance(len(batch.lines))
     target.close()
-    return loaded
 
 
 def _load_batch(

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -55,7 +55,9 @@ class Batch:
     null: str | None
     lines: Sequence[int]
     columns: Sequence[Sequence[str | None]]
-    bad: Sequence[Record] = ()
+    bad: Sequence[Record]
+    last: int
+    "The last line of the file that belongs to it."
 
     def records(self) -> list[Record]:
         """The sound records one by one."""
@@ -113,18 +115,20 @@ class Source:
             seen.add(name)
         return names
 
-    def batches(self, width: int, *, keep_quoted: bool = False) -> Iterator[Batch]:
+    def batches(self, width: int, *, after: int = 0, keep_quoted: bool = False) -> Iterator[Batch]:
         """The records after the header, as many at a time as memory stays flat with.
 
         A blank line is a NULL where there is one column, and nothing where there are several.
-        ``keep_quoted``: each text that stood in quotes is a :class:`Quoted`.
+        ``after``: the line behind which to begin, if not that of the header. ``keep_quoted``: each text
+        that stood in quotes is a :class:`Quoted`.
         """
         with self._open() as file:
-            first = 1 + _pass_header(file, self.delimiter)
+            first = 1 + (_pass_lines(file, after) if after else _pass_header(file, self.delimiter))
             while lines := file.readlines(_LINES):
                 block = _Block(lines, file, first, width, self.delimiter, self.null)
-                yield block.plain() or (None if keep_quoted else block.quoted()) or block.any()
-                first += len(lines)
+                batch = block.plain() or (None if keep_quoted else block.quoted()) or block.any()
+                first = batch.last + 1
+                yield batch
 
     @contextmanager
     def _open(self) -> Iterator[TextIO]:
@@ -204,6 +208,11 @@ def _pass_header(file: TextIO, delimiter: str) -> int:
     return len(taken)
 
 
+def _pass_lines(file: TextIO, count: int) -> int:
+    next(islice(file, count, count), None)
+    return count
+
+
 def _going_on(lines: list[str], file: Iterator[str]) -> Iterator[str]:
     """The lines, and then those that follow in the file, which are put behind them."""
     yield from lines
@@ -234,7 +243,7 @@ class _Block:
             return None
         flat = text.removesuffix("\n").replace("\n", self.delimiter).split(self.delimiter)
         columns = [flat[place :: self.width] for place in range(self.width)]
-        return Batch(self.null, self._numbers(), columns)
+        return Batch(self.null, self._numbers(), columns, (), self._last())
 
     def quoted(self) -> Batch | None:
         """With quotes, but none around a text that means NULL without them, and all of the same width."""
@@ -251,7 +260,7 @@ class _Block:
         if len(rows) < len(numbers):
             reader = self._reader()
             numbers = [self.first, *(self.first + reader.line_num for _ in reader)][:-1]
-        return Batch(self.null, numbers, list(zip(*rows, strict=True)))
+        return Batch(self.null, numbers, list(zip(*rows, strict=True)), (), self._last())
 
     def _reader(self) -> Any:
         return csv.reader(self.lines, delimiter=self.delimiter, strict=True)
@@ -285,7 +294,7 @@ class _Block:
                 bad.append(_ragged(record, self.width))
             if taken == len(self.lines):
                 break
-        return Batch(None, numbers, list(zip(*rows, strict=True)), bad)
+        return Batch(None, numbers, list(zip(*rows, strict=True)), bad, self._last())
 
     def _record(self, number: int, line: str, more: Iterator[tuple[int, str]]) -> Record:
         if '"' in line:
@@ -294,6 +303,9 @@ class _Block:
 
     def _numbers(self) -> range:
         return range(self.first, self.first + len(self.lines))
+
+    def _last(self) -> int:
+        return self.first + len(self.lines) - 1
 
 
 def _ragged(record: Record, width: int) -> Record:
