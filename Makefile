@@ -26,7 +26,7 @@ lint: .venv/.ready
 	$(BIN)/lint-imports
 	@if grep -rnE '$(UNSAFE)' src --include='*.py'; then echo 'no pickle, eval or exec in src'; exit 1; fi
 
-# It makes .venv-bench for itself, with what it compares to.
+# It makes .venv-bench for itself, with what it compares to, and writes docs/benchmarks.md and its picture.
 bench:
 	@$(call check_python)
 	$(PYTHON) bench/run.py $(BENCH_ARGS)

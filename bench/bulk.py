@@ -5,40 +5,22 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from experiments import NAMES, Row, made
+from measure import left_out
+from measure import rows as rows_of
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
 import holdfast
 
-ROWS = 50_000
-COLUMNS = {
-    "id": "INTEGER PRIMARY KEY",
-    "name": "TEXT",
-    "ts": "TEXT",
-    "accuracy": "REAL",
-    "parameters": "TEXT",
-}
-NAMES = list(COLUMNS)
-
-Row = dict[str, Any]
+ROWS = rows_of(50_000)
 Ways = dict[str, Callable[[], object]]
-"""How all rows are inserted, upserted and updated once."""
+"""How all rows are inserted, upserted and updated once, or come from a DataFrame or an Arrow table."""
 
 _turns = itertools.count()
-
-
-def _made(shift: float) -> list[Row]:
-    return [
-        {
-            "id": number,
-            "name": f"run {number % 1000}",
-            "ts": "2024-05-17T12:30:00",
-            "accuracy": number / 4 + shift,
-            "parameters": '{"lr": 0.001, "layers": 4, "batch": 32}',
-        }
-        for number in range(1, ROWS + 1)
-    ]
 
 
 def _shuffled(rows: list[Row]) -> list[Row]:
@@ -47,9 +29,9 @@ def _shuffled(rows: list[Row]) -> list[Row]:
     return changes
 
 
-GIVEN = _made(0.25)
+GIVEN = made(ROWS)
 # Two that differ, in turn: a row that stays as it is costs some of the contenders less.
-UPSERTS = [_made(0.5), _made(0.75)]
+UPSERTS = [made(ROWS, 0.5), made(ROWS, 0.75)]
 UPDATES = [_shuffled(rows) for rows in UPSERTS]
 
 
@@ -61,15 +43,25 @@ def updates() -> list[Row]:
     return UPDATES[next(_turns) % 2]
 
 
-def repeated(way: Callable[[], object], before: Callable[[], object]) -> Callable[[int], None]:
-    """``way`` n times, each time after ``before``, which everybody pays alike."""
+@cache
+def arrow() -> Any:
+    import pyarrow
 
-    def repeat(n: int) -> None:
-        for _ in range(n):
-            before()
-            way()
+    return pyarrow.Table.from_pylist(GIVEN)
 
-    return repeat
+
+@cache
+def frame() -> Any:
+    import pandas
+
+    return pandas.DataFrame(GIVEN)
+
+
+@cache
+def polars_frame() -> Any:
+    import polars
+
+    return polars.DataFrame(GIVEN)
 
 
 def with_holdfast(db: holdfast.Database, table: str) -> Ways:
@@ -77,6 +69,8 @@ def with_holdfast(db: holdfast.Database, table: str) -> Ways:
         "insert": lambda: db.insert_many(table, GIVEN),
         "upsert": lambda: db.upsert_many(table, upserts()),
         "update": lambda: db.update_many(table, updates()),
+        "from_dataframe": lambda: db.from_dataframe(frame(), table, if_exists="append"),
+        "from_arrow": lambda: db.from_arrow(arrow(), table, if_exists="append"),
     }
 
 
@@ -99,6 +93,30 @@ def with_core(engine: sa.Engine, name: str, insert: Callable[..., Any]) -> Ways:
     }
 
 
+def orm_model(name: str) -> Any:
+    """A mapped class of the table."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    texts = {column: mapped_column(sa.Text) for column in ("name", "ts", "parameters")}
+    key, number = mapped_column(sa.BigInteger, primary_key=True), mapped_column(sa.Double)
+    return type("Experiment", (Base,), {"__tablename__": name, "id": key, "accuracy": number, **texts})
+
+
+def with_orm(engine: sa.Engine, name: str) -> Ways:
+    model = orm_model(name)
+
+    def run(statement: Any, rows: list[Row]) -> None:
+        with Session(engine) as session, session.begin():
+            session.execute(statement, rows)
+
+    return {
+        "insert": lambda: run(sa.insert(model), GIVEN),
+        "update": lambda: run(sa.update(model), updates()),
+    }
+
+
 def with_dataset(db: Any, name: str) -> Ways:
     table = db[name]
 
@@ -112,3 +130,50 @@ def with_dataset(db: Any, name: str) -> Ways:
         "insert": lambda: within(table.insert_many, GIVEN),
         "update": lambda: within(table.update_many, updates(), ["id"]),
     }
+
+
+def peewee_model(db: Any, name: str) -> Any:
+    """A model of the table."""
+    import peewee
+
+    meta = type("Meta", (), {"database": db, "table_name": name})
+    texts = {column: peewee.TextField() for column in ("name", "ts", "parameters")}
+    key, number = peewee.BigIntegerField(primary_key=True), peewee.DoubleField()
+    return type("Experiment", (peewee.Model,), {"Meta": meta, "id": key, "accuracy": number, **texts})
+
+
+def with_peewee(db: Any, name: str) -> Ways:
+    import peewee
+
+    model = peewee_model(db, name)
+    kept = [getattr(model, column) for column in NAMES[1:]]
+
+    def insert() -> None:
+        with db.atomic():
+            for batch in peewee.chunked(GIVEN, 1000):
+                model.insert_many(batch).execute()
+
+    def upsert() -> None:
+        with db.atomic():
+            for batch in peewee.chunked(upserts(), 1000):
+                model.insert_many(batch).on_conflict(conflict_target=[model.id], preserve=kept).execute()
+
+    return {"insert": insert, "upsert": upsert}
+
+
+def with_pandas(con: Any, name: str) -> Ways:
+    given = frame()
+    return {"from_dataframe": lambda: given.to_sql(name, con, if_exists="append", index=False)}
+
+
+def with_polars(engine: sa.Engine, name: str) -> Ways:
+    given = polars_frame()
+    return {"from_arrow": lambda: given.write_database(name, engine, if_table_exists="append")}
+
+
+def refuse_different_work(counts: dict[str, int]) -> None:
+    """Stop where a contender did not commit all rows."""
+    failed = {who.partition(" (")[0] for who in left_out}
+    short = {who: count for who, count in counts.items() if count != ROWS and who not in failed}
+    if short:
+        raise RuntimeError(f"instead of {ROWS} rows: {short}")

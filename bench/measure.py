@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import statistics
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 US = "holdfast"
+FEWEST = 5
+"""Rounds that are made however long they take, unless fewer were asked for."""
+
+Made = TypeVar("Made")
 
 
 class Against(Enum):
@@ -66,36 +73,107 @@ class Line:
     against: Figure
 
 
+@dataclass(frozen=True)
+class Result:
+    """The lines of one comparison, and how many rounds they come from."""
+
+    case: Case
+    lines: list[Line]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often a case is measured: so many rounds, but only the fewest once its seconds are used up."""
+
+    rounds: int
+    seconds: float
+
+
 _PER_SECOND = {"µs": 1e6, "ms": 1e3}
 
+left_out: dict[str, str] = {}
+"""The peers of a family that could not be measured, each with its reason."""
 
-def measure(case: Case, rounds: int) -> list[Line]:
+
+def rows(usual: int) -> int:
+    """How many rows a case works on: fewer than usual in a trial."""
+    return min(usual, int(os.environ.get("HOLDFAST_BENCH_ROWS", usual)))
+
+
+def ready(makers: Mapping[str, Callable[[], Made]], needed: Iterable[str] = (US,)) -> dict[str, Made]:
+    """What the contenders made ready; a peer that cannot be had is left out, and said to be."""
+    found = {}
+    for who, make in makers.items():
+        try:
+            found[who] = make()
+        except Exception as exc:
+            if who in needed:
+                raise
+            _leave_out(who, exc)
+    return found
+
+
+def _leave_out(who: str, exc: Exception) -> None:
+    text = (str(exc).strip().splitlines() or [""])[0]
+    left_out[who] = f"{type(exc).__name__}: {re.sub(r'/[^ ]+', '…', text)[:100]}"
+
+
+def measure(case: Case, effort: Effort) -> Result:
     """Time each contender in each round, in an order that moves on, so that none is always first."""
-    for contender in case.contenders:
-        contender.repeat(case.calls)
-    times: dict[str, list[float]] = {contender.name: [] for contender in case.contenders}
-    for number in range(rounds):
-        first = number % len(case.contenders)
+    running = _Running(case)
+    running.warm_up()
+    started, number = time.perf_counter(), 0
+    while number < effort.rounds and (number < FEWEST or time.perf_counter() - started < effort.seconds):
         gc.collect()
         gc.disable()
         try:
-            for contender in (*case.contenders[first:], *case.contenders[:first]):
-                times[contender.name].append(_seconds(contender, case.calls) * _PER_SECOND[case.unit])
+            running.round(number)
         finally:
             gc.enable()
-    limit = times[case.limit.name]
-    return [
+        number += 1
+    limit = running.times[case.limit.name]
+    lines = [
         Line(contender, Figure.of(own), Figure.of(_set_against(case.against, own, limit)))
-        for contender in case.contenders
-        for own in (times[contender.name],)
+        for contender in running.going
+        for own in (running.times[contender.name],)
     ]
+    return Result(case, lines, number)
 
 
-def _seconds(contender: Contender, calls: int) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    contender.repeat(calls)
-    return (time.perf_counter() - start) / calls
+@dataclass
+class _Running:
+    """A case while it is measured, with the contenders that have not failed."""
+
+    case: Case
+    going: list[Contender] = field(init=False)
+    times: dict[str, list[float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.going = list(self.case.contenders)
+        self.times = {contender.name: [] for contender in self.going}
+
+    def warm_up(self) -> None:
+        for contender in tuple(self.going):
+            self._seconds(contender)
+
+    def round(self, number: int) -> None:
+        first = number % len(self.going)
+        for contender in (*self.going[first:], *self.going[:first]):
+            seconds = self._seconds(contender)
+            self.times[contender.name].append(seconds * _PER_SECOND[self.case.unit])
+
+    def _seconds(self, contender: Contender) -> float:
+        """Seconds of one call; a peer that fails is measured no more, we and the limit may not."""
+        start = time.perf_counter()
+        try:
+            contender.repeat(self.case.calls)
+        except Exception as exc:
+            if contender.name in (US, self.case.limit.name):
+                raise
+            _leave_out(f"{contender.name} ({self.case.name})", exc)
+            self.going.remove(contender)
+        return (time.perf_counter() - start) / self.case.calls
 
 
 def _set_against(how: Against, own: list[float], limit: list[float]) -> list[float]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from measure import rows
 
 import holdfast
 
-ROWS = 10_000
+ROWS = rows(10_000)
 KEYS = [(number * 7919) % ROWS + 1 for number in range(ROWS)]
 COLUMNS = {
     "id": "INTEGER PRIMARY KEY",
@@ -55,7 +56,7 @@ _given = itertools.count(10**9)
 def refuse_different_work(left_behind: Mapping[str, tuple[Any, ...]]) -> None:
     """Stop where a contender did not commit what the others did."""
     if len(set(left_behind.values())) > 1:
-        raise SystemExit(f"the contenders did not do the same: {dict(left_behind)}")
+        raise RuntimeError(f"the contenders did not do the same: {dict(left_behind)}")
 
 
 def with_holdfast(db: holdfast.Database, table: str) -> Ways:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from measure import US, Against, Case, Line
+from measure import US, Against, Case, Line, Result
 from rich.console import Console
 from rich.table import Table
 
-Results = list[tuple[Case, list[Line]]]
-
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
-
 HEADINGS = {Against.RATIO: ("x limit", "min .. max"), Against.EXTRA: ("above limit", "min .. max")}
+
+
+def console() -> Console:
+    """The terminal, or a pipe wide enough for every table."""
+    found = Console()
+    return found if found.is_terminal else Console(width=120)
 
 
 def _goal(case: Case, line: Line) -> str:
@@ -35,23 +38,46 @@ def _headings(case: Case) -> tuple[str, ...]:
     return "", f"{case.unit} a call", *HEADINGS[case.against], "goal"
 
 
-def show(console: Console, case: Case, lines: Iterable[Line]) -> None:
+def show(console: Console, result: Result) -> None:
     """Print one comparison."""
-    table = Table(title=case.name, title_justify="left", title_style="bold")
-    for number, heading in enumerate(_headings(case)):
+    print_table(
+        console,
+        result.case.name,
+        _headings(result.case),
+        [_cells(result.case, line) for line in result.lines],
+    )
+
+
+def print_table(
+    console: Console, title: str, headings: Iterable[str], rows: Iterable[tuple[str, ...]]
+) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number in (1, 2, 3) else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*_cells(case, line), style="bold" if line.contender.name == US else "")
+    for row in rows:
+        table.add_row(*row, style="bold" if US in row else "")
     console.print(table)
 
 
-def markdown(results: Results, footnote: str) -> str:
+def markdown(results: Iterable[Result], footnote: str) -> str:
     """A family's comparisons as Markdown tables."""
     parts = []
-    for case, lines in results:
-        rows = [_headings(case), ("---", "--:", "--:", "--:", "---"), *(_cells(case, line) for line in lines)]
-        parts += [f"**{case.name}**", "\n".join(f"| {' | '.join(row)} |" for row in rows)]
+    for result in results:
+        rows = [_headings(result.case), ("---", "--:", "--:", "--:", "---")]
+        rows += [_cells(result.case, line) for line in result.lines]
+        parts += [f"**{result.case.name}**", markdown_rows(rows)]
     return "\n\n".join([*parts, footnote])
+
+
+def markdown_rows(rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def footnote(versions: str, rounds: str, left_out: Mapping[str, str]) -> str:
+    text = f"{versions}; {rounds}."
+    if left_out:
+        text += " Left out: " + "; ".join(f"{who} ({why})" for who, why in left_out.items()) + "."
+    return text
 
 
 def write(family: str, text: str) -> None:

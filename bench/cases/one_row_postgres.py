@@ -7,10 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import dataset
 import psycopg
 import sqlalchemy as sa
-from measure import US, Case, Contender
+from measure import US, Case, Contender, ready
 from one_row import (
     CHANGED,
     COLUMNS,
@@ -83,14 +82,20 @@ def _contenders(db: holdfast.Database, synchronous_commit: str, stack: ExitStack
     url = sa.URL.create("postgresql+psycopg", username=here.username, database=here.database, query=fields)
     engine = sa.create_engine(url)
     stack.callback(engine.dispose)
-    peer = dataset.connect(url.render_as_string(hide_password=False))
-    stack.callback(peer.close)
-    return {
+
+    def peer() -> Ways:
+        import dataset
+
+        other = dataset.connect(url.render_as_string(hide_password=False))
+        stack.callback(other.close)
+        return with_dataset(other, tables["dataset"])
+
+    needed = {
         "psycopg, prepared": _raw(con, tables["raw"]),
         US: with_holdfast(db, tables["ours"]),
         "SQLAlchemy Core": with_core(engine, tables["core"]),
-        "dataset": with_dataset(peer, tables["dataset"]),
     }
+    return needed | ready({"dataset": peer})
 
 
 def _raw(con: psycopg.Connection[Any], table: str) -> Ways:

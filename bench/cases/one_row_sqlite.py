@@ -9,10 +9,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import dataset
 import sqlalchemy as sa
-import sqlite_utils
-from measure import US, Case, Contender
+from measure import US, Case, Contender, ready
 from one_row import (
     CHANGED,
     COLUMNS,
@@ -86,17 +84,22 @@ def _contenders(folder: Path, synchronous: str, stack: ExitStack) -> dict[str, W
 
     bare = raw("raw")
     db = stack.enter_context(holdfast.connect(fresh("holdfast"), durability=synchronous.lower()))
-    peer = dataset.connect(f"sqlite:///{fresh('dataset')}", on_connect_statements=pragmas)
-    stack.callback(peer.close)
-    return {
+
+    def peer() -> Ways:
+        import dataset
+
+        other = dataset.connect(f"sqlite:///{fresh('dataset')}", on_connect_statements=pragmas)
+        stack.callback(other.close)
+        return with_dataset(other, TABLE)
+
+    needed = {
         "sqlite3": _raw(bare),
         "sqlite3, rows as dicts": _raw_dicts(bare),
         "sqlite3, autocommit": _raw_autocommit(raw("autocommit")),
         US: with_holdfast(db, TABLE),
         "SQLAlchemy Core": with_core(_engine(fresh("core"), pragmas, stack), TABLE),
-        "sqlite-utils": _sqlite_utils(raw("sqlite-utils")),
-        "dataset": with_dataset(peer, TABLE),
     }
+    return needed | ready({"sqlite-utils": lambda: _sqlite_utils(raw("sqlite-utils")), "dataset": peer})
 
 
 def _left_in(path: Path) -> tuple[Any, ...]:
@@ -168,6 +171,8 @@ def _engine(path: Path, pragmas: list[str], stack: ExitStack) -> sa.Engine:
 
 
 def _sqlite_utils(con: sqlite3.Connection) -> Ways:
+    import sqlite_utils
+
     table: Any = sqlite_utils.Database(con)[TABLE]
 
     def get(n: int) -> None:
