@@ -677,7 +677,7 @@ class Database:
 
     def query(self, sql: str, params: Params = None) -> list[dict[str, Any]]:
         """The rows of your own SQL as dicts: ``execute(sql, params).rows``."""
-        return query.execute(self._executor, sql, params).rows
+        return query.select(self._executor, sql, params)
 
     # Transactions
 

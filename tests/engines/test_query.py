@@ -112,6 +112,48 @@ def test_columns_come_back_by_their_declared_types(t: Database) -> None:
     assert t.list_views() == ["seen"]
 
 
+def test_every_way_of_reading_gives_the_same_rows(t: Database) -> None:
+    t.insert_many("t", ({**ROW, "id": i, "v": str(i)} for i in range(3, 1203)))
+    wanted = [ROW, REST, *({**ROW, "id": i, "v": str(i)} for i in range(3, 1203))]
+    asked = "SELECT * FROM t ORDER BY id"
+    for _ in range(3):
+        assert t.select("t", order_by="id") == wanted
+        assert t.query(asked) == wanted
+        result = t.execute(asked)
+        assert result.rows == wanted
+        assert [result[0], result[-1]] == [wanted[0], wanted[-1]]
+        assert result.tuples == [tuple(row.values()) for row in wanted]
+        assert list(t.stream("t", order_by="id")) == list(t.stream(asked)) == wanted
+        assert t.paginate("t", limit=2000).rows == wanted
+        assert [t.get("t", 1), t.find_one("t", where={"id": 2})] == wanted[:2]
+
+
+_LITERALS = [
+    "numeric '1.50'", "numeric 'NaN'", "numeric 'Infinity'", "numeric '-0.00'", "1e30::numeric",
+    "float8 '-0'", "float8 'NaN'", "float8 '-Infinity'", "0.1::float8", "1.1::float4", "3::int2", "3::int4",
+    "9007199254740993::int8", "'a'::text", "'ab'::char(5)", "'ab'::varchar(5)", "'ab'::name", "true",
+    "'\\xdeadbeef'::bytea", "date '2024-02-29'", "time '23:59:59.999999'",
+    "timestamp '2024-01-01 00:00:00.5'",
+    "timestamptz '2024-01-01 12:00:00+05:30'", "timestamptz '0001-01-01 00:00:00+00'",
+    "'{\"a\": [1, 1.0, null]}'::jsonb", "'{\"a\":  1}'::json", "'null'::jsonb", "NULL::int4",
+    "'6e8bc430-9c3a-11d9-9669-0800200c9a66'::uuid", "ARRAY[1, NULL]::int4[]",
+    "inet '10.0.0.1'", "'a b'::tsvector",
+    "interval '1 day'", "point '(1,2)'", "int4range(1, 5)", "ROW(1, 'a')",
+]  # fmt: skip
+
+
+def test_a_value_is_the_same_whatever_form_the_driver_reads_it_in(db: Database, engine_name: str) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite has one form of its values")
+    for literal in _LITERALS:
+        asked = f"SELECT {literal} AS v"
+        first, second = db.query(asked), db.query(asked)
+        assert repr(first) == repr(second) == repr(list(db.stream(asked))) == repr(db.execute(asked).rows)
+        with db.engine.connect() as bare:
+            rows = bare.exec_driver_sql(asked)
+            assert repr(first) == repr([{"v": value} for (value,) in rows])
+
+
 def test_the_types_follow_the_schema(t: Database) -> None:
     assert t.query("SELECT v FROM t WHERE id = 1") == [{"v": "a"}]
     t.update("t", {"v": "1"}, {"id": 1})

@@ -8,7 +8,7 @@ import pytest
 
 import holdfast
 from holdfast import Database
-from holdfast.errors import ColumnNotFound, TableNotFound, ValueRefused
+from holdfast.errors import ColumnNotFound, Error, TableNotFound, ValueRefused
 
 
 @pytest.fixture
@@ -58,3 +58,34 @@ def test_what_is_wrong_stays_refused(db: Database, other: Database) -> None:
     other.drop_table("t")
     with pytest.raises(TableNotFound):
         db.insert("t", {"nope": 1})
+
+
+@pytest.mark.parametrize("spelling", ["real", "mood", "inet"])
+def test_a_type_that_is_not_read_in_binary_any_more(
+    db: Database, other: Database, engine_name: str, spelling: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite has one form of its values")
+    new = {"real": "1.1", "mood": "glad", "inet": "10.0.0.1"}[spelling]
+    asked = "SELECT v FROM t AS x"
+    assert db.query(asked) == db.query(asked) == [{"v": 1}]
+    other.execute("CREATE TYPE mood AS ENUM ('sad', 'glad')")
+    other.execute(f"ALTER TABLE t ALTER COLUMN v TYPE {spelling} USING '{new}'::{spelling}")
+    wanted = other.query(asked)
+    assert str(wanted[0]["v"]) == new
+    assert db.select("t", ["v"]) == wanted, "a statement that this connection had not prepared"
+    assert db.get("t", 1) == {"id": 1, **wanted[0]}, "one that it had"
+    assert db.query(asked) == db.query(asked) == wanted
+    assert list(db.stream("t", ["v"])) == wanted
+
+
+def test_a_stream_of_a_type_that_is_not_read_in_binary_any_more(
+    db: Database, other: Database, engine_name: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite has one form of its values")
+    db.select("t", ["v"])
+    other.execute("ALTER TABLE t ALTER COLUMN v TYPE real USING 1.1")
+    with pytest.raises(Error):
+        list(db.stream("t", ["v"]))
+    assert list(db.stream("t", ["v"])) == [{"v": 1.1}]

@@ -119,11 +119,11 @@ def _rows(
         texts.append(f"{text} LIMIT ?")
         values += [*filtered[1], *one.values, limit]
     if len(texts) == 1:
-        return plan.rows(executor.rows(texts[0], values))
+        return plan.fetch(executor, texts[0], values)
     together = " UNION ALL ".join(f"SELECT * FROM ({text}) AS {name}" for text in texts)
     order = order_sql(executor, info, ranges[0].whole)
     sql = f"SELECT {listing} FROM ({together}) AS {name} ORDER BY {place}, {order} LIMIT ?"
-    return plan.rows(executor.rows(sql, [*values, limit]))
+    return plan.fetch(executor, sql, [*values, limit])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import rows as row_verbs
-from holdfast.core.executor import Executor
+from holdfast.core.executor import Executor, each
+from holdfast.core.shapes import Shape, shape
 from holdfast.core.transaction import Transaction
+from holdfast.engines.base import Cursor
 from holdfast.engines.sqltext import bind, first_word
 from holdfast.errors import Error, InvalidIdentifier, InvalidQuery, TableNotFound, TransactionError
 
@@ -62,7 +65,7 @@ class Result:
             InvalidQuery: if two columns have the same name, so that one would be lost.
         """
         refuse_same_names(self.columns)
-        return [dict(zip(self.columns, values, strict=True)) for values in self.tuples]
+        return _bare(self.columns).rows(self.tuples)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
@@ -72,7 +75,7 @@ class Result:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         refuse_same_names(self.columns)
-        return dict(zip(self.columns, self.tuples[index], strict=True))
+        return _bare(self.columns).row(self.tuples[index])
 
     def scalar(self) -> Any:
         """The first value of the first row, or ``None`` without rows."""
@@ -94,7 +97,7 @@ class Result:
 
 def refuse_same_names(columns: Sequence[str]) -> None:
     if len(set(columns)) < len(columns):
-        twice = sorted({name for name in columns if columns.count(name) > 1})
+        twice = sorted(name for name, times in Counter(columns).items() if times > 1)
         raise InvalidQuery(
             f"the result has two columns named {twice[0]!r}, and a dict holds one",
             hint=f"name them apart, as in SELECT a.{twice[0]}, b.{twice[0]} AS other",
@@ -115,19 +118,57 @@ def execute(executor: Executor, sql: str, params: Params = None) -> Result:
     """Run one statement of the caller's own SQL."""
     native, values = bound(executor, sql, params)
     verb = _verb(executor, sql)
-    cursor = executor.send(native, values)
+    cursor, tuples = executor.fetch(native, values, _answer, binary=_is_binary(executor, native, verb))
     if cursor.description is None:
         result = Result([], [], [], max(cursor.rowcount, 0))
     else:
         columns = [item[0] for item in cursor.description]
-        tuples = executor._attempt(cursor.fetchall)
         rowcount = max(cursor.rowcount, len(tuples))
         types = executor.result_types(native, cursor)
         kinds = _kinds(executor, types or [""] * len(columns))
-        result = Result(columns, kinds, _decoded(executor, types, tuples), rowcount)
+        result = Result(columns, kinds, _shape(executor, columns, types).tuples(tuples), rowcount)
     if verb not in _KEEPS_SCHEMA:
         executor.forget()
     return result
+
+
+def select(executor: Executor, sql: str, params: Params = None) -> list[dict[str, Any]]:
+    """The rows of :func:`execute` as dicts."""
+    native, values = bound(executor, sql, params)
+    types, verb = executor.known_types(native), _verb(executor, sql)
+    if types is None or verb not in _QUERIES:
+        return execute(executor, sql, params).rows
+
+    def read(cursor: Cursor) -> list[dict[str, Any]]:
+        columns = [item[0] for item in cursor.description or ()]
+        refuse_same_names(columns)
+        return _shape(executor, columns, types).rows(each(cursor))
+
+    binary = _is_binary(executor, native, verb)
+    rows: list[dict[str, Any]] = executor.fetch(native, values, read, binary=binary)
+    return rows
+
+
+def _answer(cursor: Cursor) -> tuple[Cursor, list[tuple[Any, ...]]]:
+    return cursor, [] if cursor.description is None else cursor.fetchall()
+
+
+def _is_binary(executor: Executor, native: str, verb: str) -> bool:
+    # What is found not to be in binary any more is read again, and a WITH may write.
+    types = executor.known_types(native) if verb in _QUERIES and verb != "WITH" else None
+    return types is not None and executor.engine.catalog.has_binary(types)
+
+
+def _shape(executor: Executor, columns: Sequence[str], types: Sequence[str] | None) -> Shape:
+    codec = executor.engine.types.codec
+    decoders = [codec(text).decode if text else None for text in types or ()]
+    # Another process may have changed a table since the types were read.
+    lacking = len(columns) - len(decoders)
+    return shape(tuple(columns), (*decoders[: len(columns)], *[None] * lacking))
+
+
+def _bare(columns: Sequence[str]) -> Shape:
+    return shape(tuple(columns), (None,) * len(columns))
 
 
 def _kinds(executor: Executor, types: Sequence[str]) -> list[str | None]:
@@ -144,20 +185,6 @@ def _verb(executor: Executor, sql: str) -> str:
             hint="use `with db.transaction():`, or begin_transaction(), commit() and rollback()",
         )
     return verb
-
-
-def _decoded(
-    executor: Executor, types: Sequence[str] | None, tuples: list[tuple[Any, ...]]
-) -> list[tuple[Any, ...]]:
-    codecs = [executor.engine.types.codec(text).decode if text else None for text in types or ()]
-    if not tuples or not any(codecs):
-        return tuples
-    # Column by column: most columns need no decoding, and are not looked at.
-    columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
-    for place, decode in enumerate(codecs):
-        if decode is not None:
-            columns[place] = [None if value is None else decode(value) for value in columns[place]]
-    return list(zip(*columns, strict=True))
 
 
 def executemany(executor: Executor, sql: str, params: Iterable[Params]) -> int:
@@ -208,28 +235,37 @@ def stream_typed(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A SELECT in neutral text, its values, and the names and the types of its columns."""
+    """A SELECT in neutral text, its values, and the shape and the types of its columns."""
 
     sql: str
     values: list[Any]
-    names: list[str]
+    shape: Shape
     types: Sequence[str]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.shape.names)
+
+    def raw(self, executor: Executor, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Batches of tuples as the driver has them, which ``shape`` is for."""
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise InvalidQuery("batch_size must be a whole number from 1 on")
+        binary = executor.engine.catalog.has_binary(self.types)
+        return executor.stream(self.sql, self.values, batch_size=size, binary=binary)
 
     def batches(self, executor: Executor, size: int) -> Iterator[list[tuple[Any, ...]]]:
         """Batches of decoded tuples."""
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InvalidQuery("batch_size must be a whole number from 1 on")
-        found = executor.stream(self.sql, self.values, batch_size=size)
-        return (_decoded(executor, self.types, batch) for batch in found)
+        raw = self.raw(executor, size)
+        return (self.shape.tuples(batch) for batch in raw)
 
 
 def reading(executor: Executor, table_or_sql: str, *args: Any, **kwargs: Any) -> Reading:
     """How a table or a query is read; nothing of it is read yet."""
     if is_table(executor, table_or_sql):
         sql, values, plan = row_verbs.reading(executor, table_or_sql, *args, **kwargs)
-        return Reading(sql, values, list(plan.names), [column.type for column in plan.columns])
+        return Reading(sql, values, plan.shape, [column.type for column in plan.columns])
     sql, values, names, types = _probed(executor, table_or_sql, *args, **kwargs)
-    return Reading(sql, values, names, types or [""] * len(names))
+    return Reading(sql, values, _shape(executor, names, types), types or [""] * len(names))
 
 
 def _probed(
@@ -252,6 +288,7 @@ def stream(
     executor: Executor, table_or_sql: str, *args: Any, batch_size: int = 10_000, **kwargs: Any
 ) -> Iterator[dict[str, Any]]:
     """The rows of a table or a query one by one as dicts."""
-    names, batches = stream_tuples(executor, table_or_sql, *args, batch_size=batch_size, **kwargs)
-    refuse_same_names(names)
-    return (dict(zip(names, values, strict=True)) for batch in batches for values in batch)
+    asked = reading(executor, table_or_sql, *args, **kwargs)
+    refuse_same_names(asked.names)
+    rows = asked.shape.rows
+    return (row for batch in asked.raw(executor, batch_size) for row in rows(batch))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.executor import Executor, reread_once
+from holdfast.core.executor import Executor, each, reread_once
+from holdfast.core.shapes import Shape, Tuples, shape
 from holdfast.core.where import (
     OrderBy,
     Params,
@@ -23,7 +24,6 @@ from holdfast.engines.names import quote_identifier
 from holdfast.errors import InvalidQuery, KeyNotUnique, NotFoundError, ValueRefused, WhereRequired
 
 Row = Mapping[str, Any]
-Decoders = list[tuple[str, Callable[[Any], Any]]]
 
 CONFLICTS = ("error", "ignore", "update", "replace")
 
@@ -66,20 +66,25 @@ def row_encoder(table: str, columns: Sequence[Column]) -> Callable[[Row], list[A
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is read of a table and how it comes back: the columns, as SQL, their names, their decoders."""
+    """What is read of a table and how it comes back: the columns, as SQL, as rows, in binary or not."""
 
     columns: tuple[Column, ...]
     listing: str
-    names: tuple[str, ...]
-    decoders: Decoders
+    shape: Shape
+    binary: bool
 
-    def rows(self, tuples: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
-        names = self.names
-        rows = [dict(zip(names, values, strict=True)) for values in tuples]
-        for name, decode in self.decoders:
-            for row in rows:
-                if (value := row[name]) is not None:
-                    row[name] = decode(value)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.shape.names
+
+    def rows(self, tuples: Tuples) -> list[dict[str, Any]]:
+        return self.shape.rows(tuples)
+
+    def fetch(self, executor: Executor, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        """The rows of a SELECT of these columns in neutral text."""
+        rows: list[dict[str, Any]] = executor.fetch(
+            executor.native(sql), values, lambda cursor: self.shape.rows(each(cursor)), binary=self.binary
+        )
         return rows
 
 
@@ -105,7 +110,7 @@ def upsert(executor: Executor, table: str, row: Row, key: str | Sequence[str] | 
 def _write(executor: Executor, table: str, plan: Writing, values: list[Any]) -> Any:
     try:
         if plan.returns_key:
-            returned = executor.fetch(plan.native, values)
+            returned: list[Any] = executor.fetch(plan.native, values)
             return plan.key(values, returned[0] if returned else None)
         return plan.key(values, executor.send(plan.native, values))
     except ValueRefused as exc:
@@ -352,19 +357,22 @@ def selection(info: TableInfo, columns: Sequence[str] | str | None) -> tuple[Col
 def reading_of(executor: Executor, info: TableInfo, columns: Sequence[str] | str | None = None) -> Reading:
     """How the columns asked for are read; for all of them it is worked out once."""
     if columns is not None:
-        return _reading(info.name, selection(info, columns))
+        return _reading(executor, info.name, selection(info, columns))
     planned: Reading | None = executor.plans.get(("read", info.name))
     if planned is None:
-        planned = executor.keep(("read", info.name), _reading(info.name, info.columns))
+        planned = executor.keep(("read", info.name), _reading(executor, info.name, info.columns))
     return planned
 
 
-def _reading(table: str, columns: tuple[Column, ...]) -> Reading:
+def _reading(executor: Executor, table: str, columns: tuple[Column, ...]) -> Reading:
     return Reading(
         columns,
         ", ".join(qualified(table, column.name) for column in columns),
-        tuple(column.name for column in columns),
-        [(column.name, column.codec.decode) for column in columns if column.codec.decode],
+        shape(
+            tuple(column.name for column in columns),
+            tuple(column.codec.decode for column in columns),
+        ),
+        executor.engine.catalog.has_binary([column.type for column in columns]),
     )
 
 
@@ -409,7 +417,7 @@ def count_argument(name: str, value: Any, *, least: int = 0) -> int:
 def select(executor: Executor, table: str, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
     """The rows of a table as dicts; arguments as :func:`reading`."""
     sql, values, plan = reading(executor, table, *args, **kwargs)
-    return plan.rows(executor.rows(sql, values))
+    return plan.fetch(executor, sql, values)
 
 
 @reread_once
@@ -423,14 +431,10 @@ def get(executor: Executor, table: str, key: Any) -> dict[str, Any]:
     if planned is None:
         planned = executor.keep(("get", table), _plan_get(executor, table))
     native, plan, columns = planned
-    found = executor.fetch(native, _key_values(table, columns, key))
+    found = executor.fetch(native, _key_values(table, columns, key), binary=plan.binary)
     if not found:
         raise NotFoundError(f"table {table!r} has no row with that key")
-    row = dict(zip(plan.names, found[0], strict=True))
-    for name, decode in plan.decoders:
-        if row[name] is not None:
-            row[name] = decode(row[name])
-    return row
+    return plan.shape.row(found[0])
 
 
 def _plan_get(executor: Executor, table: str) -> tuple[str, Reading, tuple[Column, ...]]:

@@ -37,6 +37,7 @@ class Session:
         "__weakref__",
         "aborted",
         "execute",
+        "execute_binary",
         "execute_many",
         "fairy",
         "known",
@@ -55,11 +56,13 @@ class Session:
         fairy: PoolProxiedConnection,
         execute: Callable[..., Cursor],
         execute_many: Callable[..., Cursor],
+        execute_binary: Callable[..., Cursor],
     ) -> None:
         self.fairy = fairy
         self.raw: Any = fairy.dbapi_connection
         self.execute = execute
         self.execute_many = execute_many
+        self.execute_binary = execute_binary
         self.stack: list[str] = []
         self.number = 0
         self.undone: list[str] = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from holdfast.engines.base import Column, Cursor, Run, TableInfo
@@ -31,6 +34,14 @@ _BY_OID = {
     1700: "numeric",
     2950: "uuid",
     3802: "jsonb",
+}
+# A 32-bit float is the shortest decimal that means it only in text.
+_IN_BINARY = frozenset(_BY_OID.values()) - {"real"} | {
+    "character varying",
+    "character",
+    "time without time zone",
+    "timestamp without time zone",
+    "timestamp with time zone",
 }
 _VIEWS = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
 _PERSISTENCE = {"u": "UNLOGGED ", "t": "TEMPORARY "}
@@ -236,3 +247,13 @@ def result_types(raw: Any, sql: str, cursor: Cursor) -> list[str] | None:
     """The types of a query's columns, as far as the house knows them."""
     types = [_BY_OID.get(item.type_code, "") for item in cursor.description or ()]
     return types if any(types) else None
+
+
+def has_binary(types: Sequence[str]) -> bool:
+    """Whether the driver reads all of them in binary; of a type it does not know it would give bytes."""
+    return all(map(_is_binary, types))
+
+
+@lru_cache(maxsize=1024)
+def _is_binary(type_text: str) -> bool:
+    return re.sub(r"\([0-9,]+\)", "", type_text).lower() in _IN_BINARY

@@ -7,12 +7,13 @@ import itertools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import sqlalchemy
 from psycopg import RawCursor
-from psycopg.pq import TransactionStatus
+from psycopg.adapt import Buffer, Loader
+from psycopg.pq import Format, TransactionStatus
 
 from holdfast.engines.base import Cursor, Opened, Run
 from holdfast.engines.pool import SharingPool
@@ -31,6 +32,9 @@ KEEPALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+
+# The type numbers of the server: https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
+FLOAT4 = 700
 
 driver_error: tuple[type[Exception], ...] = (psycopg.Error,)
 _refreshes = itertools.count()
@@ -131,7 +135,7 @@ def _unreachable(exc: psycopg.Error, fields: Mapping[str, Any]) -> ConnectionFai
     )
 
 
-def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor]]:
+def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callable[..., Cursor]]:
     """Take the connection out of the driver's own transaction keeping.
 
     Statements are always prepared: that is one round trip once warm, and a prepared text cannot hold two
@@ -139,12 +143,14 @@ def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor]]:
     """
     raw.autocommit = True
     cursor = RawCursor(raw)
+    _trust_known_types(cursor)
 
     def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> Cursor:
         cursor.executemany(sql, rows)
         return cursor
 
-    return partial(cursor.execute, prepare=True), execute_many
+    execute = partial(cursor.execute, prepare=True)
+    return execute, execute_many, partial(execute, binary=True)
 
 
 def let_go(raw: Any) -> None:
@@ -163,7 +169,26 @@ def is_alive(raw: Any) -> bool:
 
 def is_stale(exc: BaseException) -> bool:
     """A statement was prepared for a table that has changed since."""
+    if isinstance(exc, _UnknownType):
+        return True
     return isinstance(exc, psycopg.errors.FeatureNotSupported) and "cached plan" in str(exc)
+
+
+class _UnknownType(psycopg.DataError):
+    """A value was asked for in binary whose column is not of the type any more that it was."""
+
+
+class _NoLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> NoReturn:
+        raise _UnknownType("a type that is not read in binary")
+
+
+def _trust_known_types(cursor: Any) -> None:
+    """Have the cursor read in binary only what comes back the same as in text."""
+    for oid in (0, FLOAT4):
+        cursor.adapters.register_loader(oid, _NoLoader)
 
 
 def refresh(raw: Any) -> None:
@@ -177,17 +202,25 @@ def refresh(raw: Any) -> None:
 
 
 def stream(
-    raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool, lasts: Callable[[], bool]
+    raw: Any,
+    sql: str,
+    params: Sequence[Any],
+    size: int,
+    *,
+    binary: bool,
+    shared: bool,
+    lasts: Callable[[], bool],
 ) -> Iterator[list[Any]]:
     """Batches of rows from a cursor of the server, which writes of the same transaction do not change.
 
     The driver's own server cursor would be closed in whatever transaction comes next, which that aborts.
     """
     name, cursor = f"hf_{uuid.uuid4().hex}", RawCursor(raw)
+    _trust_known_types(cursor)
     cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", params, prepare=False)
     fetch = f"FETCH FORWARD {size} FROM {name}"
     try:
-        while lasts() and (batch := cursor.execute(fetch, prepare=False).fetchall()):
+        while lasts() and (batch := cursor.execute(fetch, prepare=False, binary=binary).fetchall()):
             yield batch
     finally:
         if lasts() and not raw.closed and raw.pgconn.transaction_status == TransactionStatus.INTRANS:

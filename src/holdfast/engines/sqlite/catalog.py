@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -198,3 +199,8 @@ def _written_table(code: list[Any], verb: str) -> str | None:
         if token.text.upper() == before:
             return str(after.text)
     return None
+
+
+def has_binary(types: Sequence[str]) -> bool:
+    """SQLite has one form of its values."""
+    return False

@@ -120,10 +120,10 @@ def _use_wal(raw: sqlite3.Connection) -> None:
             raise
 
 
-def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor]]:
+def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callable[..., Cursor]]:
     """Take the connection out of the driver's own transaction keeping."""
     raw.isolation_level = None
-    return raw.execute, raw.executemany
+    return raw.execute, raw.executemany, raw.execute
 
 
 def let_go(raw: Any) -> None:
@@ -166,7 +166,14 @@ def _trusts_fts5() -> bool:
 
 
 def stream(
-    raw: Any, sql: str, params: Sequence[Any], size: int, *, shared: bool, lasts: Callable[[], bool]
+    raw: Any,
+    sql: str,
+    params: Sequence[Any],
+    size: int,
+    *,
+    binary: bool,
+    shared: bool,
+    lasts: Callable[[], bool],
 ) -> Iterator[list[Any]]:
     """Batches of rows; on a ``shared`` connection from a copy, so that its writes do not show up in them."""
     if shared and not raw.execute("PRAGMA query_only").fetchone()[0]:
