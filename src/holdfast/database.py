@@ -1166,37 +1166,60 @@ class Database:
         """
         from holdfast.backup import archive
 
-        return archive.backup_database(self._executor, Path(path), progress=progress)
+        return archive.write(self._executor, None, Path(path), progress=progress)
 
     def backup_table(self, table: str, path: PathLike, *, progress: bool | None = None) -> Path:
         """Write a backup of one table."""
         from holdfast.backup import archive
 
-        return archive.backup_table(self._executor, table, Path(path), progress=progress)
+        return archive.write(self._executor, table, Path(path), progress=progress)
 
     def restore_database(
-        self, path: PathLike, *, unverified: bool = False, progress: bool | None = None
+        self,
+        path: PathLike,
+        *,
+        into: PathLike | None = None,
+        table: str | None = None,
+        dry_run: bool = False,
+        keep_old: bool = True,
+        unverified: bool = False,
+        progress: bool | None = None,
     ) -> Report:
         """Put the tables of a backup in the place of those that are here, all or none.
 
         The new data is compared with what the backup says it holds before anything is kept. Tables that the
-        backup does not name stay as they are. ``unverified=True`` takes a file of another program.
+        backup does not name stay as they are. What is replaced is backed up first, beside the database or
+        the backup, unless ``keep_old=False``; the report names the file.
+
+        ``into`` is the path or URL of a new database to make instead. ``dry_run`` proves the backup in a
+        scratch database and says what would be replaced. ``unverified=True`` takes a file of another
+        program.
 
         Raises:
             BackupCorrupt: if the file is cut short or changed; the database is as it was.
+            BackupError: if the backup does not fit here, or ``into`` holds something already.
         """
-        from holdfast.backup import restore
+        from holdfast.backup import restore, verify
 
-        return restore.restore_database(self._executor, Path(path), unverified=unverified, progress=progress)
+        how = restore.How(unverified=unverified, keep_old=keep_old, progress=progress)
+        if dry_run:
+            return verify.rehearse(self._executor, Path(path), table)
+        if into is not None:
+            return restore.restore_into(os.fspath(into), Path(path), table, how)
+        return restore.restore(self._executor, Path(path), table, how)
 
     def restore_table(
-        self, table: str, path: PathLike, *, unverified: bool = False, progress: bool | None = None
+        self,
+        table: str,
+        path: PathLike,
+        *,
+        keep_old: bool = True,
+        unverified: bool = False,
+        progress: bool | None = None,
     ) -> Report:
         """Put one table of a backup in the place of the one that is here."""
-        from holdfast.backup import restore
-
-        return restore.restore_table(
-            self._executor, table, Path(path), unverified=unverified, progress=progress
+        return self.restore_database(
+            path, table=table, keep_old=keep_old, unverified=unverified, progress=progress
         )
 
     def verify_backup(self, path: PathLike) -> Report:

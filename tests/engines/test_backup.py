@@ -615,3 +615,76 @@ def test_a_database_in_use_is_no_backup(url: str, full: holdfast.Database, tmp_p
         other.create_table("t", {"id": "INTEGER"})
         with pytest.raises(BackupError, match="in use"):
             full.restore_database(tmp_path / "other.db", unverified=True)
+
+
+def new_place(engine_name: str, new_url: NewUrl, tmp_path: Path) -> str:
+    return str(tmp_path / "fresh.sqlite") if engine_name == "sqlite" else new_url()
+
+
+def test_into_a_new_database(
+    backup: Path, full: holdfast.Database, engine_name: str, new_url: NewUrl, tmp_path: Path
+) -> None:
+    place = new_place(engine_name, new_url, tmp_path)
+    before = state(full)
+    report = full.restore_database(backup, into=place)
+    assert (report.ok, report.kept, report.replaced) == (True, None, ())
+    assert state(full) == before
+    with holdfast.connect(place) as fresh:
+        assert state(fresh) == before
+        check_works(fresh)
+    with pytest.raises(BackupError, match=r"exists already|holds tables already"):
+        full.restore_database(backup, into=place)
+
+
+def test_a_failed_new_database_is_not_there(
+    text: Path, full: holdfast.Database, engine_name: str, new_url: NewUrl, tmp_path: Path
+) -> None:
+    place = new_place(engine_name, new_url, tmp_path)
+    forge(text, lambda data: data.replace(b"it''s", b"it''t"))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(BackupError, match="other values"):
+        full.restore_database(text, into=place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    if engine_name != "sqlite":
+        with holdfast.connect(place) as fresh:
+            assert fresh.list_tables() == []
+
+
+def test_what_is_replaced_is_kept(backup: Path, full: holdfast.Database) -> None:
+    full.insert("empty", {"id": 5})
+    before = state(full)
+    report = full.restore_database(backup)
+    assert report.kept is not None
+    assert report.kept.suffix == (".db" if backup.suffix == ".db" else report.kept.suffix)
+    assert set(report.replaced) == set(full.list_tables())
+    assert str(report.kept) in str(report)
+    assert full.count("empty") == 0
+    assert full.verify_backup(report.kept).ok
+    full.restore_database(report.kept, keep_old=False)
+    assert state(full) == before
+    one = full.restore_table("users", backup)
+    assert one.replaced == ["users"]
+    assert one.kept is not None
+    assert one.kept.suffix == ".sql"
+
+
+def test_nothing_is_kept_of_a_restore_that_failed(
+    text: Path, full: holdfast.Database, tmp_path: Path
+) -> None:
+    forge(text, lambda data: data.replace(b"it''s", b"it''t"))
+    with pytest.raises(BackupError):
+        full.restore_database(text)
+    assert list(tmp_path.rglob("*before-restore*")) == []
+
+
+def test_a_dry_run_proves_and_changes_nothing(backup: Path, full: holdfast.Database) -> None:
+    full.drop_table("empty")
+    before = state(full)
+    report = full.restore_database(backup, dry_run=True)
+    assert set(report.replaced) == set(full.list_tables())
+    assert "empty" in report.tables
+    assert full.restore_database(backup, table="users", dry_run=True).replaced == ["users"]
+    assert state(full) == before
+    backup.write_bytes(backup.read_bytes()[:-9])
+    with pytest.raises(BackupCorrupt):
+        full.restore_database(backup, dry_run=True)

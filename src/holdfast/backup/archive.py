@@ -11,26 +11,15 @@ from holdfast.core.executor import Executor
 from holdfast.core.progress import track
 
 
-def backup_database(executor: Executor, path: Path, *, progress: bool | None = None) -> Path:
-    """Write everything there is at one moment; return ``path``.
+def write(executor: Executor, table: str | None, path: Path, *, progress: bool | None = None) -> Path:
+    """Write everything there is at one moment, or one table with its indexes and triggers; return ``path``.
 
     Raises:
         BackupError: if something cannot be carried, named; what was at ``path`` is still there.
+        NotSupported: if the extension stands for no format, or for one of whole databases.
+        TableNotFound: with the nearest name there is.
         TransactionError: inside a transaction.
     """
-    return _write(executor, None, path, progress)
-
-
-def backup_table(executor: Executor, table: str, path: Path, *, progress: bool | None = None) -> Path:
-    """Write one table with its rows, indexes and triggers; return ``path``.
-
-    Raises:
-        TableNotFound: with the nearest name there is.
-    """
-    return _write(executor, table, path, progress)
-
-
-def _write(executor: Executor, table: str | None, path: Path, progress: bool | None) -> Path:
     outside(executor, "a backup")
     form = format_of(path, executor.engine)
     with track(f"backup {path.name}", show=progress) as advance, publishing(path) as beside:

@@ -11,7 +11,8 @@ from pathlib import Path
 class Report:
     """The rows of each table that a backup holds, and what is wrong with it; print it.
 
-    ``engine`` and ``created`` (in UTC) are ``None`` for a file of another program.
+    ``engine`` and ``created`` (in UTC) are ``None`` for a file of another program. ``replaced`` are the
+    tables that were there before, and ``kept`` is the backup of them that was made first.
     """
 
     path: Path
@@ -19,6 +20,8 @@ class Report:
     created: str | None
     tables: Mapping[str, int]
     problems: Sequence[str] = field(default=())
+    replaced: Sequence[str] = field(default=())
+    kept: Path | None = None
 
     @property
     def ok(self) -> bool:
@@ -31,7 +34,11 @@ class Report:
         counted = f"{_counted(len(self.tables), 'table')}, {_counted(rows, 'row')}"
         lines = [f"{self.path}{made}: {counted}, {'ok' if self.ok else 'NOT OK'}"]
         width = max(map(len, self.tables), default=0)
-        lines += [f"  {name:<{width}}  {count:>12,}" for name, count in self.tables.items()]
+        marks = dict.fromkeys(self.replaced, "  replaces the one that is there")
+        lines += [
+            f"  {name:<{width}}  {count:>12,}{marks.get(name, '')}" for name, count in self.tables.items()
+        ]
+        lines += [f"  what was there is kept in {self.kept}"] if self.kept else []
         return "\n".join(lines + [f"  ! {problem}" for problem in self.problems])
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from holdfast.backup.archive import write
 from holdfast.backup.content import content_of, differences, outside, translated
 from holdfast.backup.formats import Format, Source, format_of
+from holdfast.backup.manifest import Manifest
+from holdfast.backup.places import new
 from holdfast.backup.report import Report
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance, track
@@ -30,44 +36,98 @@ _TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 _TELLING = (BackupError, ConnectionFailed, DatabaseBusy, IntegrityError, ReadOnlyError, TransactionError)
 
 
-def restore_database(
-    executor: Executor, path: Path, *, unverified: bool = False, progress: bool | None = None
-) -> Report:
-    """Replace the tables that a backup names; the others stay.
+@dataclass(frozen=True, slots=True)
+class How:
+    """What is asked of restoring, besides from where and to where."""
+
+    unverified: bool = False
+    "Take a file of another program as it is."
+    keep_old: bool = True
+    "Back up first what is replaced."
+    progress: bool | None = None
+
+
+def restore(executor: Executor, path: Path, table: str | None, how: How) -> Report:
+    """Replace the tables that a backup names, or one of them; the others stay.
 
     Raises:
         BackupCorrupt: if the file is cut short or changed, before anything was touched.
         BackupError: if it does not fit; the database is as it was.
         TransactionError: inside a transaction.
     """
-    return _restore(executor, path, None, unverified=unverified, progress=progress)
-
-
-def restore_table(
-    executor: Executor,
-    table: str,
-    path: Path,
-    *,
-    unverified: bool = False,
-    progress: bool | None = None,
-) -> Report:
-    """Replace one table by that of a backup of it or of the whole database."""
-    return _restore(executor, path, table, unverified=unverified, progress=progress)
-
-
-def _restore(
-    executor: Executor, path: Path, table: str | None, *, unverified: bool, progress: bool | None
-) -> Report:
     outside(executor, "restoring")
-    form = format_of(path, executor.engine)
-    with form.opened(path, unverified=unverified) as source:
+    with _opened(executor, path, table, how) as source:
         if source.manifest is None:
-            return _run_foreign(executor, source, table, progress)
-        check_engine(executor, form, source)
-        tables = source.manifest.tables
-        if table is not None and table not in tables:
-            raise BackupError(f"{path} holds no table {table!r}", hint=did_you_mean(table, tables, "tables"))
-        return put_in_place(executor, source, table, progress=progress)
+            return _run_foreign(executor, source, table, how.progress)
+        replaced = _replaced(executor, source.manifest, table)
+        with _kept(executor, path, table, bool(replaced) and how.keep_old) as kept:
+            report = put_in_place(executor, source, table, progress=how.progress)
+    return replace(report, replaced=replaced, kept=kept)
+
+
+def restore_into(url: str | Path, path: Path, table: str | None, how: How) -> Report:
+    """Make a new database of a backup, or of one of its tables.
+
+    Raises:
+        BackupError: if there is something at ``url`` already, or the backup does not fit.
+    """
+    with new(url) as executor, _opened(executor, path, table, how) as source:
+        if source.manifest is None:
+            return _run_foreign(executor, source, table, how.progress)
+        executor.engine.dump.imitate(executor.driver_connection(), source.manifest.known)
+        return put_in_place(executor, source, table, progress=how.progress)
+
+
+def would_replace(executor: Executor, path: Path, table: str | None) -> list[str]:
+    """The tables here that restoring replaces."""
+    with _opened(executor, path, table, How()) as source:
+        return [] if source.manifest is None else _replaced(executor, source.manifest, table)
+
+
+@contextmanager
+def _opened(executor: Executor, path: Path, table: str | None, how: How) -> Iterator[Source]:
+    form = format_of(path, executor.engine)
+    with form.opened(path, unverified=how.unverified) as source:
+        if source.manifest is not None:
+            check_engine(executor, form, source)
+            tables = source.manifest.tables
+            if table is not None and table not in tables:
+                raise BackupError(
+                    f"{path} holds no table {table!r}", hint=did_you_mean(table, tables, "tables")
+                )
+        yield source
+
+
+def _replaced(executor: Executor, manifest: Manifest, table: str | None) -> list[str]:
+    here = set(executor.engine.catalog.tables(executor.run))
+    return [name for name in manifest.tables if name in here and table in (None, name)]
+
+
+@contextmanager
+def _kept(executor: Executor, path: Path, table: str | None, is_wanted: bool) -> Iterator[Path | None]:
+    """A backup of what is about to be replaced, beside the database or else beside the backup.
+
+    It is gone again if the block fails, for then nothing was replaced.
+    """
+    if not is_wanted:
+        yield None
+        return
+    place = executor.target.path or path
+    suffix = ".sql" if table else executor.engine.copies.extensions[0]
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    aside = place.with_name(f"{place.stem}.before-restore-{moment}{suffix}")
+    try:
+        write(executor, table, aside, progress=False)
+    except Error as exc:
+        raise BackupError(
+            f"what is to be replaced could not be kept: {exc.message}",
+            hint="nothing was changed; keep_old=False restores without keeping it",
+        ) from exc
+    try:
+        yield aside
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def check_engine(executor: Executor, form: Format, source: Source) -> None:

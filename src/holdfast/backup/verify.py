@@ -7,8 +7,9 @@ from pathlib import Path
 
 from holdfast.backup.content import outside
 from holdfast.backup.formats import Source, format_of
+from holdfast.backup.places import scratch
 from holdfast.backup.report import Report
-from holdfast.backup.restore import check_engine, put_in_place
+from holdfast.backup.restore import check_engine, put_in_place, would_replace
 from holdfast.core.executor import Executor
 from holdfast.errors import BackupCorrupt, BackupError, IntegrityError, SchemaError
 
@@ -43,18 +44,25 @@ def _proven(executor: Executor, source: Source) -> Report:
         created=manifest.created,
         tables={name: content.rows for name, content in manifest.tables.items()},
     )
-    engine = executor.engine
-    with engine.dump.scratch(executor.run, executor.target) as target:
-        scratch = Executor(
-            engine, target, engine.connect.create(target, {}), timeout=executor.timeout, is_private=False
-        )
+    with scratch(executor) as other:
         try:
-            engine.dump.imitate(scratch.driver_connection(), manifest.known)
-            put_in_place(scratch, source, None)
+            other.engine.dump.imitate(other.driver_connection(), manifest.known)
+            put_in_place(other, source, None)
         except (BackupError, IntegrityError, SchemaError) as exc:
             if isinstance(exc, BackupCorrupt):
                 raise
             return replace(report, problems=[exc.message])
-        finally:
-            scratch.close()
     return report
+
+
+def rehearse(executor: Executor, path: Path, table: str | None) -> Report:
+    """Prove a backup, and say which of the tables here restoring it would replace.
+
+    Raises:
+        BackupCorrupt: if it is not what it says.
+    """
+    report = verify_backup(executor, path)
+    if report.problems:
+        raise BackupCorrupt("; ".join(report.problems), hint="use another backup")
+    tables = {name: rows for name, rows in report.tables.items() if table in (None, name)}
+    return replace(report, tables=tables, replaced=would_replace(executor, path, table))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from holdfast.backup.report import Report
     from holdfast.database import Database
 
-File = Annotated[Path, typer.Argument(metavar="FILE.sql", help="The backup.", show_default=False)]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", show_default=False)]
 
 
 def backup(url: opening.URL, path: File) -> None:
@@ -46,13 +46,31 @@ def proven(db: Database, path: Path) -> Report:
 def restore(
     url: opening.URL,
     path: File,
+    into: Annotated[
+        str | None, typer.Option(metavar="URL", help="Make a new database of it, and leave this one alone.")
+    ] = None,
+    table: Annotated[str | None, typer.Option(metavar="TABLE", help="Only this table.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Prove the backup, and say what would be replaced.")
+    ] = False,
+    no_keep: Annotated[
+        bool, typer.Option("--no-keep", help="Do not back up first what is replaced.")
+    ] = False,
     unverified: Annotated[
-        bool, typer.Option("--unverified", help="Run a .sql file that another program wrote.")
+        bool, typer.Option("--unverified", help="Take a file that another program wrote.")
     ] = False,
 ) -> None:
     """Put the tables of a backup in the place of those in the database, all or none."""
-    with opening.to_write(url) as db:
-        print(db.restore_database(path, unverified=unverified))
+    if into is None and not dry_run and opening.is_new_file(url):
+        # So that the file is there only if all of it is.
+        url, into = ":memory:", url
+    with opening.to_change(url) if dry_run else opening.to_write(url) as db:
+        report = db.restore_database(
+            path, into=into, table=table, dry_run=dry_run, keep_old=not no_keep, unverified=unverified
+        )
+    print(report)
+    if dry_run:
+        print("nothing was changed")
 
 
 COMMANDS = (backup, verify, restore)

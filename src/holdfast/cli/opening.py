@@ -33,6 +33,14 @@ def to_write(url: str) -> Database:
     return holdfast.connect(url)
 
 
+def is_new_file(url: str) -> bool:
+    """Whether ``url`` is a SQLite file that is not there yet."""
+    from holdfast.settings import resolve
+
+    path = resolve(url).path
+    return path is not None and not path.exists()
+
+
 def _refuse_missing(url: str) -> None:
     from holdfast.errors import ConnectionFailed
     from holdfast.settings import resolve
