@@ -432,6 +432,36 @@ def test_replace_fires_no_delete_trigger_on_sqlite(db: holdfast.Database, engine
     check(db, "docs", "old", "changed", "moved", "ignored", "two", "t1", "t2", "t9", "t8", "1", "3")
 
 
+def test_rows_that_went_unseen_take_no_place_among_the_best(db: holdfast.Database, engine_name: str) -> None:
+    if engine_name != "sqlite":
+        pytest.skip("INSERT OR REPLACE is SQLite's own")
+    db.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, slug TEXT UNIQUE, body TEXT)")
+    db.enable_search("docs", "body")
+    for number in range(1, 9):
+        db.execute("INSERT INTO docs VALUES (?, 'best', 'needle needle needle')", [number * 2 - 1])
+        db.execute("REPLACE INTO docs VALUES (?, 'best', 'needle in the hay')", [number * 2])
+        db.execute("UPDATE docs SET slug = ? WHERE slug = 'best'", [f"kept {number}"])
+    expected = [2, 4, 6, 8, 10, 12, 14, 16]
+    for limit in (None, 20, 8, 3, 1, 0):
+        assert [row["id"] for row in db.search("docs", "needle", limit)] == expected[:limit]
+
+
+@pytest.mark.parametrize("kind", ["INTEGER", "TEXT"])
+def test_the_best_are_the_same_with_any_limit(db: holdfast.Database, kind: str) -> None:
+    db.create_table("docs", {"id": f"{kind} PRIMARY KEY", "body": "TEXT"})
+    noise = random.Random(3)
+    words = ["needle", "needles", "hay", "stack", "straw"]
+    keys = noise.sample(range(1000, 2000), 300)
+    key = int if kind == "INTEGER" else str
+    db.insert_many("docs", ({"id": key(one), "body": " ".join(noise.choices(words, k=5))} for one in keys))
+    db.enable_search("docs", "body")
+    for text in ("needle", "needle*", "s*", "needle -hay", '"hay stack"'):
+        every = db.search("docs", text, None)
+        assert sorted(every, key=lambda row: (-row["score"], row["id"])) == every
+        for limit in (1, 7, 20, 299, 400):
+            assert db.search("docs", text, limit) == every[:limit]
+
+
 def test_imports_keep_it_true(docs: holdfast.Database, tmp_path: Path) -> None:
     path = tmp_path / "more.csv"
     path.write_text('id,title,body\n700,imported,"gpt-4, again"\n701,another,\n')

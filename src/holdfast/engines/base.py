@@ -396,13 +396,14 @@ class SearchIndex:
 class Matching:
     """The parts of a SELECT over the rows that match, each with the values of its marks.
 
-    ``handle`` is an expression that the engine knows a found row by in ``marked``.
+    ``is_cut`` if there may be more of them, and ``is_by_key`` if those with an equal score are cut by key.
     """
 
     score: tuple[str, list[Any]]
     source: tuple[str, list[Any]]
     condition: tuple[str, list[Any]]
-    handle: str
+    is_cut: bool = False
+    is_by_key: bool = False
 
 
 Marked = tuple[str, list[tuple[int, int]]]
@@ -415,14 +416,16 @@ class FullText(Protocol):
     def find(self, run: Run, table: str) -> SearchIndex | None: ...
     def create(self, run: Run, info: TableInfo, columns: Sequence[str], language: str) -> None: ...
     def drop(self, run: Run, table: str) -> None: ...
-    def matching(self, index: SearchIndex, terms: Sequence[Term]) -> Matching: ...
+    def matching(self, index: SearchIndex, terms: Sequence[Term], best: int | None = None) -> Matching:
+        """All of them, or at most the ``best`` with the highest scores."""
+        ...
+
     def marked(
         self,
         run: Run,
         index: SearchIndex,
         terms: Sequence[Term],
         rows: Sequence[Mapping[str, Any]],
-        handles: Sequence[Any],
     ) -> list[list[Marked]]:
         """For each row the text of each of the searched columns; none of ``terms`` is excluded."""
         ...

@@ -11,7 +11,7 @@ from holdfast.core.executor import Executor
 from holdfast.core.rows import count_argument, reading_of
 from holdfast.core.schema import altering
 from holdfast.core.where import Params, Where, condition, order_sql, orders
-from holdfast.engines.base import Marked, SearchIndex, TableInfo, Term
+from holdfast.engines.base import Marked, Matching, SearchIndex, TableInfo, Term
 from holdfast.engines.words import WORD
 from holdfast.errors import ColumnNotFound, InvalidQuery, SchemaError, did_you_mean
 
@@ -90,27 +90,50 @@ def search(
     wanted = [term for term in terms if not term.is_excluded]
     if not wanted or any(len(word) > LONGEST_WORD for term in wanted for word in term.words):
         return []
+    matching = executor.engine.fulltext.matching
+    # One more shows whether it would have done as well as the last.
+    more = None if least is None else least + 1
+    parts = matching(index, terms, None if condition_text else more)
+    tuples = _found(executor, info, parts, condition_text, values, more)
+    if parts.is_cut and not _is_settled(tuples, least, parts):
+        tuples = _found(executor, info, matching(index, terms), condition_text, values, least)
+    tuples = tuples[:least]
+    rows = reading_of(executor, info).rows([found[:-1] for found in tuples])
+    if not rows:
+        return []
+    marked = executor.engine.fulltext.marked(executor.run, index, wanted, rows)
+    for row, found, texts in zip(rows, tuples, marked, strict=True):
+        # A column of the table keeps its name and its value.
+        row["search_score" if "score" in info.names else "score"] = float(found[-1])
+        row["search_snippet" if "snippet" in info.names else "snippet"] = snippet(texts)
+    return rows
+
+
+def _is_settled(tuples: list[Any], least: int | None, parts: Matching) -> bool:
+    """Whether the first ``least`` of a cut answer are those of the whole one."""
+    if not least or len(tuples) <= least:
+        return least == 0
+    return parts.is_by_key or bool(tuples[least - 1][-1] != tuples[least][-1])
+
+
+def _found(
+    executor: Executor,
+    info: TableInfo,
+    parts: Matching,
+    condition_text: str,
+    values: Sequence[Any],
+    least: int | None,
+) -> list[Any]:
+    """The rows that match and satisfy the condition, their scores last, the best first."""
     plan = reading_of(executor, info)
-    parts = executor.engine.fulltext.matching(index, terms)
-    sql = f"SELECT {plan.listing}, {parts.score[0]}, {parts.handle} "
-    sql += f"FROM {parts.source[0]} WHERE {parts.condition[0]}"
+    sql = f"SELECT {plan.listing}, {parts.score[0]} FROM {parts.source[0]} WHERE {parts.condition[0]}"
     given = [*parts.score[1], *parts.source[1], *parts.condition[1], *values]
     sql += f" AND ({condition_text})" if condition_text else ""
     sql += f" ORDER BY {len(plan.columns) + 1} DESC{_ties(executor, info)}"
     if least is not None:
         sql += " LIMIT ?"
         given.append(least)
-    tuples = executor.rows(sql, given)
-    rows = plan.rows([found[:-2] for found in tuples])
-    if not rows:
-        return []
-    handles = [found[-1] for found in tuples]
-    marked = executor.engine.fulltext.marked(executor.run, index, wanted, rows, handles)
-    for row, found, texts in zip(rows, tuples, marked, strict=True):
-        # A column of the table keeps its name and its value.
-        row["search_score" if "score" in info.names else "score"] = float(found[-2])
-        row["search_snippet" if "snippet" in info.names else "snippet"] = snippet(texts)
-    return rows
+    return executor.rows(sql, given)
 
 
 def _ties(executor: Executor, info: TableInfo) -> str:

@@ -96,14 +96,13 @@ def drop(run: Run, table: str) -> None:
         run(f"DROP INDEX {quote(index.name)}")
 
 
-def matching(index: SearchIndex, terms: Sequence[Term]) -> Matching:
+def matching(index: SearchIndex, terms: Sequence[Term], best: int | None = None) -> Matching:
     """The rows that match; the expression is the catalogue's, so that the planner knows the index by it."""
     query, given = _asked(index), [_query(index, terms)]
     return Matching(
         (f"ts_rank_cd({index.expression}, {query})", given),
         (quote(index.table), []),
         (f"{index.expression} @@ {query}", given),
-        handle="NULL",
     )
 
 
@@ -130,7 +129,6 @@ def marked(
     index: SearchIndex,
     terms: Sequence[Term],
     rows: Sequence[Mapping[str, Any]],
-    handles: Sequence[Any],
 ) -> list[list[Marked]]:
     """The searched columns of each row; the server is given their words and says which of them match."""
     texts = [str(row[column] or "")[:LONGEST_TEXT] for row in rows for column in index.columns]

@@ -13,10 +13,11 @@ the text of its triggers, where SQLite renames them with the table's own.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from itertools import count
 from typing import Any
 
@@ -82,12 +83,11 @@ def create(run: Run, info: TableInfo, columns: Sequence[str], language: str) -> 
     if not run("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchall():
         raise NotSupported("this SQLite was built without FTS5", hint="use a Python whose SQLite has it")
     name = _free_name(run, info.name)
-    words = f"{_STEMMED.get(language, '')}{_WORDS}"
     keys = tuple(f"key_{number}" for number in range(len(info.primary_key)))
     kept_as = _NUMBER if info.rowid_key is not None else keys
     index = SearchIndex(info.name, tuple(columns), language, name, info.primary_key, kept_as)
     own = [f"{key} UNINDEXED" for key in kept_as if kept_as != _NUMBER] + _texts(index)
-    run(f'CREATE VIRTUAL TABLE {_quote(name)} USING fts5({", ".join(own)}, tokenize="{words}")')
+    run(f'CREATE VIRTUAL TABLE {_quote(name)} USING fts5({", ".join(own)}, tokenize="{_tokenizer(index)}")')
     for sql in [*_fill(index), *_triggers(index)]:
         run(sql)
 
@@ -104,6 +104,10 @@ def _free_name(run: Run, table: str) -> str:
             run(f"DROP TABLE {_quote(name)}")
             return name
     raise AssertionError
+
+
+def _tokenizer(index: SearchIndex) -> str:
+    return f"{_STEMMED.get(index.language, '')}{_WORDS}"
 
 
 def _texts(index: SearchIndex) -> list[str]:
@@ -173,18 +177,28 @@ def making(run: Run, table: str) -> list[str]:
     return [sql, *_fill(index)]
 
 
-def matching(index: SearchIndex, terms: Sequence[Term]) -> Matching:
-    """The rows that match, the FTS5 table first; its name in front of the text is its ``bm25``."""
+def matching(index: SearchIndex, terms: Sequence[Term], best: int | None = None) -> Matching:
+    """The rows that match, the FTS5 table first.
+
+    The best of them are told without a look at the table. Some may be of rows that have gone unseen, so that
+    they are fewer; and only where the number of a row is its key are equal ones in the order of the key.
+    """
     name = _quote(index.name)
     keys = "".join(f", {own} AS hf_search_key_{number}" for number, own in enumerate(index.kept_as))
-    found = f"SELECT rowid AS hf_search_row, -bm25({name}) AS hf_search_score{keys} FROM {name}"
+    found = f"SELECT -bm25({name}) AS hf_search_score{keys} FROM {name} WHERE {name} MATCH ?"
+    given: list[Any] = [_query(terms)]
+    if best is not None:
+        found += " ORDER BY 1 DESC, rowid LIMIT ?"
+        given.append(best)
     # SQLite keeps the order of a CROSS JOIN.
-    source = f"({found} WHERE {name} MATCH ?) AS hf_search_found CROSS JOIN {_quote(index.table)}"
+    source = f"({found}) AS hf_search_found CROSS JOIN {_quote(index.table)}"
     same = " AND ".join(
         f"{_quote(index.table)}.{_quote(key)} = hf_search_key_{number}"
         for number, key in enumerate(index.keys)
     )
-    return Matching(("hf_search_score", []), (source, [_query(terms)]), (same, []), "hf_search_row")
+    return Matching(
+        ("hf_search_score", []), (source, given), (same, []), best is not None, index.kept_as == _NUMBER
+    )
 
 
 def _query(terms: Sequence[Term]) -> str:
@@ -203,20 +217,25 @@ def marked(
     index: SearchIndex,
     terms: Sequence[Term],
     rows: Sequence[Mapping[str, Any]],
-    handles: Sequence[Any],
 ) -> list[list[Marked]]:
-    """The searched columns of each row, from the search's own copy."""
-    name, border = _quote(index.name), f"\ue000{secrets.token_hex(8)}\ue000"
-    first = 0 if index.kept_as == _NUMBER else len(index.kept_as)
-    texts = ", ".join(f"highlight({name}, {first + at}, ?, ?)" for at in range(len(index.columns)))
-    # The plus: one look at all that match costs less than one search for each of the rows.
-    found = run(
-        f"SELECT rowid, {texts} FROM {name} WHERE {name} MATCH ? "
-        "AND +rowid IN (SELECT value FROM json_each(?))",
-        (*([border, border] * len(index.columns)), _query(terms), json.dumps(handles)),
-    ).fetchall()
-    known = {number: [_spans(str(text or ""), border) for text in values] for number, *values in found}
-    return [known.get(number, []) for number in handles]
+    """The searched columns of each row, from a table of these rows alone: the index may match very many."""
+    border = f"\ue000{secrets.token_hex(8)}\ue000"
+    texts, places = ", ".join(_texts(index)), range(len(index.columns))
+    given = [[str(row[column] or "") for column in index.columns] for row in rows]
+    with closing(sqlite3.connect(":memory:")) as raw:
+        raw.execute(f'CREATE VIRTUAL TABLE found USING fts5({texts}, tokenize="{_tokenizer(index)}")')
+        marks = ", ".join("?" for _ in places)
+        raw.executemany(
+            f"INSERT INTO found (rowid, {texts}) VALUES (?, {marks})",
+            ((number, *values) for number, values in enumerate(given)),
+        )
+        highlights = ", ".join(f"highlight(found, {at}, ?, ?)" for at in places)
+        found = raw.execute(
+            f"SELECT rowid, {highlights} FROM found WHERE found MATCH ?",
+            (*([border, border] * len(places)), _query(terms)),
+        ).fetchall()
+    known = {number: [_spans(str(text), border) for text in values] for number, *values in found}
+    return [known.get(number) or [(text, []) for text in given[number]] for number in range(len(rows))]
 
 
 def _spans(text: str, border: str) -> Marked:
