@@ -977,7 +977,7 @@ class Database:
 
         A missing table is created from the data; existing types win. ``if_exists`` is ``"append"``,
         ``"fail"`` or ``"replace"``; ``extra_columns`` is ``"error"``, ``"ignore"`` or ``"add"``. CSV and TSV
-        take the options of :meth:`import_from_csv`; ``resume`` is the same for every format.
+        take the options of :meth:`import_from_csv`, JSON ``rejects``, and every format ``resume``.
 
         Raises:
             ImportFailed: naming the file and the place of the first bad row; nothing was written.

@@ -375,8 +375,8 @@ def test_names_that_mean_no_format(every, tmp_path):
         every.export("t", tmp_path / "t.parquet.gz")
     with pytest.raises(errors.ConfigurationError, match=r"unknown format 'xml'.*jsonl"):
         every.export("t", tmp_path / "t.xml", format="xml")
-    with pytest.raises(errors.InvalidQuery, match="jsonl has no option 'rejects'"):
-        every.load("t", tmp_path / "t.jsonl", rejects="r")
+    with pytest.raises(errors.InvalidQuery, match="parquet has no option 'rejects'"):
+        every.load("t", tmp_path / "t.parquet", rejects="r")
     with pytest.raises(errors.InvalidQuery, match="json has no option 'delimiter'"):
         every.export("t", tmp_path / "t.json", delimiter=";")
     assert every.export("t", tmp_path / "t.txt", format="jsonl") == 3
@@ -535,3 +535,74 @@ def test_a_table_of_too_many_columns(db, tmp_path):
             db.load("t", tmp_path / name)
         assert len(str(caught.value)) < 2_000
         assert db.list_tables() == []
+
+
+BAD_OBJECTS = [
+    '{"id": 2, "f": "high", "n": 2.50, "j": {"x": [0.1]}}',
+    "[4]",
+    '{"id": 5, "t": "b"}',
+    '{"id": 5, "t": "twice"}',
+    '{"id": 7, "i": 9223372036854775808, "line": 9, "object": 8}',
+    '{"id": 10, "t": "c", "n": 0.10}',
+]
+SAID = [(1, "t.f ("), (2, "not an array"), (4, "another row"), (5, "64 bits")]
+
+
+@pytest.mark.parametrize("extension", ["jsonl", "json", "jsonl.gz"])
+def test_bad_objects_are_set_aside(every, tmp_path, extension):
+    path, rejects = tmp_path / f"t.{extension}", tmp_path / f"bad.{extension.removesuffix('.gz')}"
+    text = "\n".join(BAD_OBJECTS) if extension != "json" else f"[{','.join(BAD_OBJECTS)}]"
+    path.write_bytes(gzip.compress(text.encode()) if extension.endswith("gz") else text.encode())
+    options = {"extra_columns": "ignore", "rejects": rejects}
+    assert every.load("t", path, "replace", **options) == 2
+    assert [row["id"] for row in every.select("t", order_by="id")] == [5, 10]
+    written = rejects.read_text()
+    found = json.loads(written) if extension == "json" else list(map(json.loads, written.splitlines()))
+    place = "object" if extension == "json" else "line"
+    places = [row.get(f"_{place}", row.get(place)) for row in found]
+    assert places == [number for number, _ in SAID]
+    for row, (_, said) in zip(found, SAID, strict=True):
+        assert said in row.get("_reason", row.get("reason"))
+    assert ',"id":2,"f":"high","n":2.50,"j":{"x":[0.1]}}' in written
+    assert found[1]["text"] == "[4]"
+    # Corrected, they go in like any others.
+    rejects.write_text(
+        written.replace('"high"', "1.5")
+        .replace('"id":5', '"id":6')
+        .replace("808", "807")
+        .replace('"text":"[4]"', '"id":4')
+    )
+    again = tmp_path / "again.jsonl"
+    assert every.load("t", rejects, extra_columns="ignore", rejects=again) == 4
+    assert every.get("t", 2)["n"] == Decimal("2.500")
+    with pytest.raises(errors.InvalidQuery, match="names the file"):
+        every.load("t", path, rejects=path)
+
+
+def test_lines_that_are_no_json_are_set_aside(db, tmp_path):
+    path, rejects = tmp_path / "t.jsonl", tmp_path / "bad.jsonl"
+    path.write_text('{"a": 1}\n{\'a\': 2}\n{"a": 1, "a": 2}\n\n{"a": 3')
+    assert db.load("t", path, rejects=rejects) == 1
+    found = list(map(json.loads, rejects.read_text().splitlines()))
+    assert [(row["line"], row["text"]) for row in found] == [
+        (2, "{'a': 2}"),
+        (3, '{"a": 1, "a": 2}'),
+        (5, '{"a": 3'),
+    ]
+    assert all(row["reason"].startswith("is no JSON: ") for row in found)
+    (tmp_path / "cut.json").write_text('[{"a": 1}, {"a": 2')
+    with pytest.raises(errors.ImportFailed, match="object 2"):
+        db.load("u", tmp_path / "cut.json", rejects=tmp_path / "bad.json")
+    assert not (tmp_path / "bad.json").exists()
+    assert db.list_tables() == ["t"]
+    path.write_text('{"b": 1}\n')
+    with pytest.raises(errors.ColumnNotFound, match=r"line 1: .*no column 'b'"):
+        db.load("t", path, rejects=rejects)
+
+
+def test_many_bad_objects(db, tmp_path):
+    path, rejects = tmp_path / "t.jsonl", tmp_path / "bad.jsonl"
+    path.write_text("".join(f'{{"id": {n // 3}}}\n' for n in range(3_000)))
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    assert db.load("t", path, rejects=rejects) == 1_000
+    assert [json.loads(line)["line"] % 3 for line in rejects.read_text().splitlines()] == [2, 0] * 1_000

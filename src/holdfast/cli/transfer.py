@@ -54,7 +54,7 @@ def import_(
     ] = "error",
     rejects: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Put bad rows of a CSV file there instead of stopping."),
+        typer.Option(metavar="FILE", help="Put bad rows of CSV or JSON there instead of stopping."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Commit as it goes; run again, it goes on where it stopped.")

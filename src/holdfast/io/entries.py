@@ -68,18 +68,24 @@ def load(
     Raises:
         ImportFailed: naming the place of the first bad row.
     """
-    loading.one_of("if_exists", if_exists, loading.IF_EXISTS)
-    loading.one_of("extra_columns", extra_columns, EXTRA_COLUMNS)
+    check(if_exists, extra_columns)
     steps = steps or Steps(executor)
     if not steps.is_done:
         with track(f"import {table}", show=progress) as advance, steps:
             if_exists = if_exists if steps.is_new else "append"
-            _prepare(executor, table, found, if_exists, extra_columns)
+            prepare(executor, table, found, if_exists, extra_columns)
             _write(executor, table, found, extra_columns, steps, advance)
     return steps.loaded
 
 
-def _prepare(executor: Executor, table: str, found: Entries, if_exists: str, extra_columns: str) -> None:
+def check(if_exists: str, extra_columns: str) -> None:
+    """Refuse what these arguments cannot be."""
+    loading.one_of("if_exists", if_exists, loading.IF_EXISTS)
+    loading.one_of("extra_columns", extra_columns, EXTRA_COLUMNS)
+
+
+def prepare(executor: Executor, table: str, found: Entries, if_exists: str, extra_columns: str) -> None:
+    """Make the table ready for the rows' columns: created, widened or emptied as asked."""
     names = found.names()
     types: dict[str, str] = {}
     if not schema.table_exists(executor, table):
@@ -105,14 +111,8 @@ def _prepare(executor: Executor, table: str, found: Entries, if_exists: str, ext
     )
 
 
-def _write(
-    executor: Executor,
-    table: str,
-    found: Entries,
-    extra_columns: str,
-    steps: Steps,
-    advance: Advance | None,
-) -> None:
+def taking(executor: Executor, table: str, extra_columns: str) -> tuple[list[Column], Callable[[str], bool]]:
+    """The columns that rows may have, and what is asked of a name that is none of them."""
     info = executor.describe(table)
     computed = {column.name for column in info.columns if column.generated}
 
@@ -124,8 +124,19 @@ def _write(
             )
         return False
 
+    return [column for column in info.columns if not column.generated], takes
+
+
+def _write(
+    executor: Executor,
+    table: str,
+    found: Entries,
+    extra_columns: str,
+    steps: Steps,
+    advance: Advance | None,
+) -> None:
+    columns, takes = taking(executor, table, extra_columns)
     failed: list[ImportFailed] = []
-    columns = [column for column in info.columns if not column.generated]
 
     def rows() -> Iterator[Any]:
         try:

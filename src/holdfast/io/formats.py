@@ -16,6 +16,7 @@ from holdfast.io.files import PACKED
 
 _CSV_OUT = frozenset({"delimiter", "null", "spreadsheet_safe"})
 _CSV_IN = frozenset({"delimiter", "null", "encoding", "rejects"})
+_JSON_IN = frozenset({"rejects"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,10 @@ _OUT, _IN = arrowfiles.export, arrowfiles.load
 FORMATS = (
     Format("csv", (".csv",), _write_csv, csv.import_table, {}, _CSV_OUT, _CSV_IN),
     Format("tsv", (".tsv", ".tab"), _write_csv, csv.import_table, _TSV, _CSV_OUT, _CSV_IN),
-    Format("jsonl", (".jsonl", ".ndjson"), jsonl.export, jsonl.load, {"is_array": False}),
-    Format("json", (".json",), jsonl.export, jsonl.load, {"is_array": True}),
+    Format(
+        "jsonl", (".jsonl", ".ndjson"), jsonl.export, jsonl.load, {"is_array": False}, options_in=_JSON_IN
+    ),
+    Format("json", (".json",), jsonl.export, jsonl.load, {"is_array": True}, options_in=_JSON_IN),
     Format("parquet", (".parquet", ".pq"), _OUT, _IN, {"is_parquet": True}, is_text=False),
     Format("feather", (".feather", ".arrow"), _OUT, _IN, {"is_parquet": False}, is_text=False),
 )
@@ -123,7 +126,7 @@ def load(
     if options.get("rejects") is not None:
         options["rejects"] = Path(options["rejects"])
     source = stream or path
-    if stream is not None and form.options_in:
+    if stream is not None and "encoding" in form.options_in:
         source = io.TextIOWrapper(stream, encoding=str(options.get("encoding", "utf-8-sig")), newline="")
     return form.read(
         executor,

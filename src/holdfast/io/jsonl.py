@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from json.encoder import encode_basestring as quoted
@@ -24,9 +24,10 @@ from uuid import UUID
 from holdfast.core import query
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
+from holdfast.core.transaction import Transaction
 from holdfast.engines.base import Column
-from holdfast.errors import ImportFailed, NotSupported, ValueRefused
-from holdfast.io import entries, jsontext, resuming, values
+from holdfast.errors import ColumnNotFound, ImportFailed, InvalidQuery, NotSupported, ValueRefused
+from holdfast.io import entries, jsonrejects, jsontext, resuming, values
 from holdfast.io.arrow import stream_typed
 from holdfast.io.files import publishing
 from holdfast.io.guess import type_of_values
@@ -142,15 +143,20 @@ class Documents:
     name: str
     path: Path
     is_array: bool
+    refuse: jsontext.Refuse | None = None
+    "Takes what is no object; otherwise that is an error."
 
     def items(self, *, exact: bool) -> Iterator[jsontext.Item]:
         decode = jsontext.decoder(exact=exact)
         read = jsontext.array if self.is_array else jsontext.lines
-        for number, value in read(self.path, self.name, decode):
-            if type(value) is not dict:
-                found = _WORDS.get(type(value), "a number")
-                raise ImportFailed(f"{self.place(number)}: an object is needed, not {found}")
-            yield number, value
+        for number, value in read(self.path, self.name, decode, self.refuse):
+            if type(value) is dict:
+                yield number, value
+                continue
+            what = f"an object is needed, not {_WORDS.get(type(value), 'a number')}"
+            if self.refuse is None:
+                raise ImportFailed(f"{self.place(number)}: {what}")
+            self.refuse(number, what, jsonrejects.text_of(value))
 
     def place(self, number: int) -> str:
         return f"{self.name}, {'object' if self.is_array else 'line'} {number}"
@@ -188,23 +194,62 @@ def load(
     *,
     is_array: bool,
     extra_columns: str = "error",
+    rejects: Path | None = None,
     progress: bool | None = None,
     resume: bool = False,
 ) -> int:
     """Load the objects of a file, all or none, and return how many there were.
 
-    A key that an object lacks takes the column's default; ``null`` is NULL.
+    A key that an object lacks takes the column's default; ``null`` is NULL. With ``rejects``, bad objects go
+    to that file with their place and the reason, and the rest is loaded.
 
     Raises:
         ImportFailed: naming the file and the line, or the place in the array, of the first bad object.
     """
+    if resume and rejects is not None:
+        raise InvalidQuery(
+            "rejects cannot be kept by an import that resumes", hint="leave out one of the two"
+        )
     with spooled(path) as (file, name):
         documents = Documents(name, file, is_array)
+        if rejects is not None:
+            return _load_sound(executor, table, documents, if_exists, extra_columns, rejects, progress)
         options = {"format": "json" if is_array else "jsonl"} if resume else None
         steps = resuming.steps(executor, table, path, if_exists, options)
         return entries.load(
             executor, table, _Entries(documents), if_exists, extra_columns, progress, steps=steps
         )
+
+
+def _load_sound(
+    executor: Executor,
+    table: str,
+    documents: Documents,
+    if_exists: str,
+    extra_columns: str,
+    rejects: Path,
+    progress: bool | None,
+) -> int:
+    entries.check(if_exists, extra_columns)
+    with (
+        track(f"import {table}", show=progress) as advance,
+        Transaction(executor),
+        jsonrejects.rejecting(rejects, documents.path, is_array=documents.is_array) as bad,
+    ):
+        tolerant = _Entries(replace(documents, refuse=lambda *_: None))
+        entries.prepare(executor, table, tolerant, if_exists, extra_columns)
+        columns, takes = entries.taking(executor, table, extra_columns)
+        exact = _is_exact(columns)
+        convert = _converter(columns, takes, exact=exact)
+
+        def converted(row: tuple[int, dict[str, Any]]) -> dict[str, Any]:
+            try:
+                return convert(row[1])
+            except ColumnNotFound as exc:
+                raise ColumnNotFound(f"{documents.place(row[0])}: {exc.message}", hint=exc.hint) from exc
+
+        items = replace(documents, refuse=bad.add).items(exact=exact)
+        return jsonrejects.load_sound(executor, table, items, converted, bad, advance)
 
 
 @contextmanager
@@ -248,19 +293,35 @@ class _Entries:
 
     def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
         """Each object in the order of the table's columns, its values read as their types have it."""
-        exact = any(column.codec.kind.name == "decimal" for column in columns)
-        readers = [(column.name, _reader(column, exact=exact)) for column in columns]
-        known = {column.name for column in columns}
+        exact = _is_exact(columns)
+        convert = _converter(columns, takes, exact=exact)
         for _, given in self.documents.items(exact=exact):
-            if not given.keys() <= known:
-                for key in given.keys() - known:
-                    takes(key)
-            row = {}
-            for name, read in readers:
-                if name in given:
-                    value = given[name]
-                    row[name] = value if read is None or value is None else entries.read(name, read, value)
-            yield row
+            yield convert(given)
+
+
+def _is_exact(columns: Sequence[Column]) -> bool:
+    return any(column.codec.kind.name == "decimal" for column in columns)
+
+
+def _converter(
+    columns: Sequence[Column], takes: Callable[[str], bool], *, exact: bool
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What makes a row of an object; ``takes`` is asked of a key that is none of ``columns``."""
+    readers = [(column.name, _reader(column, exact=exact)) for column in columns]
+    known = {column.name for column in columns}
+
+    def convert(given: dict[str, Any]) -> dict[str, Any]:
+        if not given.keys() <= known:
+            for key in given.keys() - known:
+                takes(key)
+        row = {}
+        for name, read in readers:
+            if name in given:
+                value = given[name]
+                row[name] = value if read is None or value is None else entries.read(name, read, value)
+        return row
+
+    return convert
 
 
 def _reader(column: Column, *, exact: bool) -> values.Read | None:

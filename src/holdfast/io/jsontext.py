@@ -16,6 +16,9 @@ from holdfast.io.files import reading
 Item = tuple[int, Any]
 """A value, and the number of its line (JSON Lines) or its place in the array, from 1."""
 
+Refuse = Callable[[int, str, str], None]
+"""Takes the place of a text, what is wrong with it, and the text."""
+
 _BLOCK = 1 << 18
 _MOST_OBJECT = 1 << 28
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -30,8 +33,10 @@ def decoder(*, exact: bool) -> json.JSONDecoder:
     )
 
 
-def lines(path: Path, name: str, decode: json.JSONDecoder) -> Iterator[Item]:
+def lines(path: Path, name: str, decode: json.JSONDecoder, refuse: Refuse | None = None) -> Iterator[Item]:
     """The values of a JSON Lines file; lines without any are passed over.
+
+    A line that is no JSON goes to ``refuse``, if that is given.
 
     Raises:
         ImportFailed: if the file is empty, is not UTF-8, or a line is no JSON.
@@ -44,13 +49,22 @@ def lines(path: Path, name: str, decode: json.JSONDecoder) -> Iterator[Item]:
             if number == 1:
                 text = text.removeprefix("\ufeff")
             if not text.isspace() and text:
-                yield number, _value(decode.decode, text, f"{name}, line {number}")
+                try:
+                    value = decode.decode(text)
+                except (ValueError, RecursionError) as exc:
+                    if refuse is None:
+                        raise ImportFailed(f"{name}, line {number} is no JSON: {_reason(exc)}") from exc
+                    refuse(number, f"is no JSON: {_reason(exc)}", text.rstrip("\r\n"))
+                else:
+                    yield number, value
     if not number:
         raise _empty(name)
 
 
-def array(path: Path, name: str, decode: json.JSONDecoder) -> Iterator[Item]:
+def array(path: Path, name: str, decode: json.JSONDecoder, refuse: Refuse | None = None) -> Iterator[Item]:
     """The values of one JSON array, of which no more than one and a block are in memory.
+
+    ``refuse`` is never called: behind what is no JSON nobody knows where the next object begins.
 
     Raises:
         ImportFailed: if the file is empty, is not UTF-8, or is no JSON array.
@@ -154,13 +168,6 @@ def _text(raw: bytes, offset: int, name: str) -> str:
         return raw.decode()
     except UnicodeDecodeError as exc:
         raise _no_text(name, offset + exc.start) from exc
-
-
-def _value(decode: Callable[[str], Any], text: str, place: str) -> Any:
-    try:
-        return decode(text)
-    except (ValueError, RecursionError) as exc:
-        raise ImportFailed(f"{place} is no JSON: {_reason(exc)}") from exc
 
 
 def _reason(exc: Exception) -> str:
