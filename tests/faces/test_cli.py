@@ -264,6 +264,16 @@ def on_terminal(*arguments: str) -> str:
     return shown.decode()
 
 
+def test_a_terminal_shows_the_words_of_a_search_in_colour(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    with holdfast.connect(path) as db:
+        db.create_table("notes", {"id": "INTEGER PRIMARY KEY", "body": "TEXT"})
+        db.insert("notes", {"body": "a ** b: New York [red]"})
+        db.enable_search("notes", "body")
+    shown = on_terminal("search", str(path), "notes", "york")
+    assert "a ** b: New \x1b[1;33mYork\x1b[0m [red]" in shown
+
+
 def test_the_program_starts_quickly():
     best = min(_processor_seconds("--version") for _ in range(5))
     assert best < 0.3
@@ -289,4 +299,10 @@ def test_search_finds_rows_and_can_be_enabled_from_the_shell(url: str) -> None:
     assert (row["id"], row["body"], row["snippet"]) == (1, "about gpt-4", "about **gpt**-**4**")
     assert json.loads(output("search", url, "notes", "about", "--limit", "1", "--json"))[0]["id"] in (1, 2)
     assert json.loads(output("search", url, "notes", "nothing", "--json")) == []
+    (row,) = json.loads(output("search", url, "notes", "about", "--where", "id > 1", "--json"))
+    assert row["id"] == 2
+    nothing = call("search", url, "notes", "nothing")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert nothing.stderr == "No row of notes holds all of these words.\n"
+    refusal(1, "search", url, "notes", "york", "--where", "idd > 1")
     refusal(1, "search", url, "nots", "york")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date, time
@@ -23,8 +24,12 @@ def show(
     *,
     title: str | None = None,
     right: Sequence[bool] | None = None,
+    marks: bool = False,
 ) -> None:
-    """Print rows for a person; ``right`` aligned are by default the columns of nothing but numbers."""
+    """Print rows for a person; ``right`` aligned are by default the columns of nothing but numbers.
+
+    ``marks`` are words ``**so**``: a terminal shows them in colour instead.
+    """
     table = [tuple(row) for row in rows]
     right = right or [
         any(row[at] is not None for row in table)
@@ -33,7 +38,7 @@ def show(
     ]
     cells = [[printable(value) for value in row] for row in table]
     if sys.stdout.isatty():
-        _show_on_terminal(columns, cells, right, title)
+        _show_on_terminal(columns, cells, right, title, marks)
     else:
         _show_plain(columns, cells, right, title)
 
@@ -58,7 +63,7 @@ def printable(value: Any) -> str:
 
 
 def _show_on_terminal(
-    columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str | None
+    columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str | None, marks: bool
 ) -> None:
     from rich import box
     from rich.console import Console
@@ -79,8 +84,15 @@ def _show_on_terminal(
             header_style="bold",
         )
     for row in cells:
-        table.add_row(*map(Text, row))
+        table.add_row(*(_marked(cell) if marks else Text(cell) for cell in row))
     Console().print(table)
+
+
+def _marked(cell: str) -> Any:
+    from rich.text import Text
+
+    parts = enumerate(re.split(r"\*\*(\w+)\*\*", cell))
+    return Text.assemble(*((part, "bold yellow" if number % 2 else "") for number, part in parts))
 
 
 def _show_plain(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, show, write_json
+from holdfast.cli.output import AsJson, printable, show, write_json
 
 
 def search(
@@ -27,21 +27,27 @@ def search(
         typer.Option(metavar="COLUMN", help="Make this text column searchable first; may be repeated."),
     ] = None,
     language: Annotated[str, typer.Option(help="With --enable: whose word stems, or simple.")] = "english",
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="Only among these rows.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the rows that hold every word of TEXT, the best first."""
     with opening.to_change(url) if enable else opening.to_read(url) as db:
         if enable:
             db.enable_search(table, enable, language)
-        found = db.search(table, text, limit)
+        found = db.search(table, text, limit, where)
         if as_json:
             write_json(found)
             return
         key = [column["name"] for column in db.get_columns(table) if column["primary_key"]]
+    if not found:
+        typer.echo(f"No row of {printable(table)} holds all of these words.", err=True)
+        return
     rows = [[*(row[name] for name in key), *list(row.values())[-2:]] for row in found]
     show(
         [*key, "score", "snippet"],
         [[*values, f"{score:.3g}", snippet] for *values, score, snippet in rows],
+        right=[False] * len(key) + [True, False],
+        marks=True,
     )
 
 
