@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from holdfast.core import bulk, indexes, paging, query, rows, schema, transaction
 from holdfast.core.executor import Executor
+from holdfast.core.health import Health
 from holdfast.core.paging import Page
 from holdfast.core.progress import track
 from holdfast.core.query import Params, Result
+from holdfast.core.retry import until_reached
 from holdfast.core.rows import Row
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import OrderBy, Where
@@ -37,6 +39,7 @@ T = TypeVar("T")
 PathLike = str | os.PathLike[str]
 Columns = Sequence[str] | str | None
 MOST_HANDLES = 4096
+RECONNECT_SECONDS = 10.0
 Rows = Iterable[Any]
 """Dicts, tuples, dataclasses, Pydantic models; or a DataFrame, or Arrow data."""
 
@@ -470,6 +473,7 @@ class Database:
             self._engine.connect.create(target, options),
             timeout=self._engine.features.default_timeout if given is None else float(given),
             is_private=target.is_memory,
+            patience=options.get("reconnect_timeout", RECONNECT_SECONDS),
         )
         self._if_not_exists = if_not_exists
         self._handles: dict[str, Table] = {}
@@ -500,6 +504,26 @@ class Database:
         if not self.is_open:
             raise ClosedError("this database has been closed", hint="connect again")
         return self._executor.sqlalchemy
+
+    def health(self) -> Health:
+        """How the database does: whether it answers, the pool, what was tried again, the last error.
+
+        It asks once, and raises nothing while the database is away.
+
+        >>> db.health().is_ok
+        True
+        """
+        return self._executor.health()
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Wait until the database answers, for up to ``timeout`` seconds.
+
+        To wait for a server that is not there yet, ``connect(url, wait_until_ready=60)``.
+
+        Raises:
+            ConnectionFailed: if it did not answer in time.
+        """
+        self._executor.wait_until_ready(timeout)
 
     def close(self) -> None:
         """Give all connections back. A transaction that is still open is rolled back. Twice is harmless."""
@@ -1246,4 +1270,7 @@ def open_database(
     from holdfast.settings import resolve
 
     target = resolve(url, engine=engine, **options)  # type: ignore[arg-type]
-    return Database(target, target.options, if_not_exists=if_not_exists)
+    return until_reached(
+        lambda: Database(target, target.options, if_not_exists=if_not_exists),
+        target.options.get("wait_until_ready", 0.0),
+    )

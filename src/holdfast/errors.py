@@ -7,7 +7,7 @@
     ├── MissingDependency (ImportError)      an extra is not installed; names the pip line
     ├── NotSupported (NotImplementedError)   this engine cannot do it
     ├── ConnectionFailed (ConnectionError)   the database could not be reached or opened
-    │   └── ConnectionLost                   an open connection died; nothing was replayed
+    │   └── ConnectionLost                   an open connection died; nothing was kept
     ├── ClosedError                          the Database was closed
     ├── ReadOnlyError (PermissionError)      a write through a read-only connection, file or role
     ├── NotFoundError (LookupError)          no such row
@@ -25,7 +25,7 @@
     │   ├── TransactionAborted               an earlier statement of this transaction failed
     │   ├── SerializationFailure             retry the whole transaction
     │   │   └── DeadlockDetected
-    │   └── CommitUnknown                    the connection died while committing
+    │   └── CommitUnknown                    the connection died, and what was written may be kept or not
     ├── DatabaseBusy (TimeoutError)          another connection held a lock for too long
     ├── ImportFailed (ValueError)            a file or a frame that cannot be loaded as it is
     ├── BackupError
@@ -79,11 +79,19 @@ class NotSupported(Error, NotImplementedError):
 
 
 class ConnectionFailed(Error, ConnectionError):
-    """The database could not be reached or opened."""
+    """The database could not be reached or opened.
+
+    ``is_temporary`` is false where trying again cannot help, as for a wrong password.
+    """
+
+    is_temporary = True
 
 
 class ConnectionLost(ConnectionFailed):
-    """An open connection died. Nothing was replayed; the next call opens a new one."""
+    """An open connection died, and nothing of the call or the transaction was kept.
+
+    The next call opens a new one.
+    """
 
 
 class ClosedError(Error):
@@ -188,7 +196,10 @@ class DeadlockDetected(SerializationFailure):
 
 
 class CommitUnknown(TransactionError):
-    """The connection died during COMMIT and it could not be learnt whether it took effect."""
+    """The connection died while something was kept, and it could not be learnt whether it was.
+
+    That is during COMMIT, or during a statement that writes outside a transaction.
+    """
 
 
 class DatabaseBusy(Error, TimeoutError):

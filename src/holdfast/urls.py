@@ -70,6 +70,20 @@ def as_seconds(value: Any) -> float:
     raise ValueError("give a number of seconds from 0 on")
 
 
+def as_count(value: Any) -> int:
+    """Read a number of connections."""
+    if not isinstance(value, bool) and 1 <= int(value) <= 10_000 and int(value) == float(value):
+        return int(value)
+    raise ValueError("give a whole number from 1 on")
+
+
+def as_overflow(value: Any) -> int:
+    """Read a number of further connections, -1 for any number."""
+    if not isinstance(value, bool) and -1 <= int(value) <= 10_000 and int(value) == float(value):
+        return int(value)
+    raise ValueError("give a whole number from 0 on, or -1 for no limit")
+
+
 def as_durability(value: Any) -> str:
     """Read how safe a commit is."""
     if value in ("full", "normal"):
@@ -84,12 +98,22 @@ def as_page_size(value: Any) -> int:
     raise ValueError("give a power of two from 512 to 65536")
 
 
-POSTGRES_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
+_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "timeout": as_seconds,
     "durability": as_durability,
     "read_only": as_flag,
+    "wait_until_ready": as_seconds,
+    "pool_size": as_count,
+    "max_overflow": as_overflow,
+    "pool_timeout": as_seconds,
 }
-SQLITE_OPTIONS: Mapping[str, Callable[[Any], Any]] = {**POSTGRES_OPTIONS, "page_size": as_page_size}
+POSTGRES_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
+    **_OPTIONS,
+    "reconnect_timeout": as_seconds,
+    "statement_timeout": as_seconds,
+    "idle_in_transaction": as_seconds,
+}
+SQLITE_OPTIONS: Mapping[str, Callable[[Any], Any]] = {**_OPTIONS, "page_size": as_page_size}
 EXAMPLE = 'for example connect("runs.db"), or HOLDFAST_URL=sqlite:///runs.db in the environment or in .env'
 ENCODE_HINT = (
     "percent-encode these characters where they belong to a name or a password: "

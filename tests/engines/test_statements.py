@@ -110,7 +110,8 @@ def test_a_transaction_adds_begin_and_commit(t: Database, tmp_path: Path, engine
     with counted(t, tmp_path, engine_name) as statements, t.transaction():
         t.insert("t", {"v": "a"})
         t.insert("t", {"v": "b"})
-    assert len(statements) == 4, statements
+    # PostgreSQL is asked for the transaction's number, to find it by if COMMIT is not answered.
+    assert len(statements) == (4 if engine_name == "sqlite" else 5), statements
 
 
 def test_a_nested_transaction_adds_a_savepoint_and_its_release(

@@ -377,6 +377,8 @@ SENT_AT_ONCE = {
 
 CALLS: dict[str, Callable[[Database, Path], Any]] = {
     "table": lambda db, tmp: db.table("t").count(),
+    "health": lambda db, tmp: db.health(),
+    "wait_until_ready": lambda db, tmp: db.wait_until_ready(1),
     "insert": lambda db, tmp: db.insert("t", {"v": "i"}),
     "insert_many": lambda db, tmp: db.insert_many("t", [{"v": "m"}]),
     "upsert": lambda db, tmp: db.upsert("t", {"id": 1, "v": "u"}),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial, wraps
@@ -11,17 +13,25 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from holdfast.core.retry import until_free
+from holdfast.core.health import Health, Tally
+from holdfast.core.retry import delays, until_free, until_reached
 from holdfast.core.session import Known, Session, share_transactions
 from holdfast.engines.base import Cursor, Engine, Opened, TableInfo
 from holdfast.engines.names import check_identifier
-from holdfast.engines.sqltext import native
+from holdfast.engines.pool import pool_counts
+from holdfast.engines.sqltext import first_word, native
 from holdfast.errors import (
     ClosedError,
     ColumnNotFound,
+    CommitUnknown,
+    ConnectionFailed,
     ConnectionLost,
     DatabaseBusy,
+    Error,
+    ReadOnlyError,
     SerializationFailure,
     TableNotFound,
     TransactionAborted,
@@ -31,6 +41,8 @@ from holdfast.errors import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy.pool import PoolProxiedConnection
+
     from holdfast.settings import Target
 
 
@@ -38,6 +50,10 @@ T = TypeVar("T")
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 Lasts = Callable[[], bool]
 MOST_PLANS = 4096
+# Statements that may be reads; a read-only transaction proves that they are.
+READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW"})
+LONGEST_PAUSE = 1.0
+IN_DOUBT_HINT = "look for what it wrote before trying again, or give insert an idempotency_key"
 
 
 def each(cursor: Cursor) -> Iterator[tuple[Any, ...]]:
@@ -58,13 +74,23 @@ class Executor:
     """
 
     def __init__(
-        self, engine: Engine, target: Target, opened: Opened, *, timeout: float, is_private: bool
+        self,
+        engine: Engine,
+        target: Target,
+        opened: Opened,
+        *,
+        timeout: float,
+        is_private: bool,
+        patience: float = 0.0,
     ) -> None:
         self.engine = engine
         self.target = target
         self.sqlalchemy = opened.alchemy
         self.timeout = timeout
+        self.patience = patience
         self.is_private = is_private
+        self.tally = Tally()
+        self._changes = 0
         self.native = lru_cache(maxsize=4096)(self._native)
         self._known = Known()
         self._is_unsettled = False
@@ -72,6 +98,7 @@ class Executor:
         self._local = threading.local()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._driver_error = engine.connect.driver_error
+        self._connect_error: tuple[type[Exception], ...] = (*self._driver_error, SQLAlchemyError)
         self._caught: tuple[type[BaseException], ...] = (
             *self._driver_error,
             OverflowError,
@@ -81,6 +108,7 @@ class Executor:
         self._release = opened.release
         share_transactions(opened.alchemy, self._shared_session)
         event.listen(opened.alchemy, "checkin", self._returned)
+        event.listen(opened.alchemy, "checkout", self._taken)
         _executors.add(self)
 
     # Connections
@@ -97,21 +125,59 @@ class Executor:
             session = self._new_session()
         return session
 
-    def _new_session(self) -> Session:
+    def _new_session(self, waiting: Iterator[float] | None = None) -> Session:
         if not self._open:
             raise ClosedError("this database has been closed", hint="connect again")
-        try:
-            fairy = self.sqlalchemy.raw_connection()
-        except self._driver_error as exc:
-            raise self.engine.translate(exc) from exc
+        fairy = self._connected(self._pauses() if waiting is None else waiting)
         session = Session(fairy, *self.engine.connect.hold(fairy.dbapi_connection))
         self._local.session = session
         self._sessions.add(session)
         return session
 
+    def _connected(self, waiting: Iterator[float]) -> PoolProxiedConnection:
+        """A connection of the pool; while the server is away, nothing has been sent and we may ask again."""
+        while True:
+            try:
+                return self.sqlalchemy.raw_connection()
+            except Error as exc:
+                error = exc
+            except self._connect_error as exc:
+                error = self._no_connection(exc)
+            self.tally.note(error)
+            temporary = isinstance(error, ConnectionFailed) and error.is_temporary
+            pause = next(waiting, None) if temporary else None
+            if pause is None:
+                raise error
+            self.tally.count("reconnects", error)
+            time.sleep(pause)
+
+    def _pauses(self) -> Iterator[float]:
+        """Pauses between tries to go on after a loss; what they end is the deadline of the whole call."""
+        is_impatient = getattr(self._local, "is_impatient", False)
+        return delays(0.0 if is_impatient else self.patience, LONGEST_PAUSE)
+
+    def _no_connection(self, exc: Exception) -> Error:
+        if isinstance(exc, PoolTimeout):
+            full = ConnectionFailed(
+                "all connections of the pool are in use by other threads",
+                hint="raise max_overflow=, or let threads that are done end",
+            )
+            full.is_temporary, full.__cause__ = False, exc
+            return full
+        error = self.engine.translate(exc)
+        error.__cause__ = exc
+        return error
+
     def _returned(self, raw: Any, record: Any) -> None:
         # Also when a thread ends and its connection comes back by itself.
         if raw is not None:
+            self.engine.connect.let_go(raw)
+
+    def _taken(self, raw: Any, record: Any, fairy: Any) -> None:
+        """Where the schema has changed since a connection was last used, what it prepared may be wrong."""
+        if record.info.get("changes", 0) != self._changes:
+            record.info["changes"] = self._changes
+            self.engine.connect.refresh(raw)
             self.engine.connect.let_go(raw)
 
     def _shared_session(self) -> Session | None:
@@ -121,14 +187,17 @@ class Executor:
     def discard(self, session: Session) -> None:
         """Drop a connection that can no longer be trusted."""
         session.stack.clear()
-        if session.fairy.dbapi_connection is not None:
-            session.fairy.invalidate()
+        self._drop(session)
         session.ready = False
         if getattr(self._local, "session", None) is session:
             del self._local.session
         if session.known is not None:
             session.known = None
             self.forget()
+
+    def _drop(self, session: Session) -> None:
+        if session.fairy.dbapi_connection is not None:
+            session.fairy.invalidate()
 
     def driver_connection(self) -> Any:
         """This thread's ``sqlite3`` or psycopg connection."""
@@ -137,6 +206,38 @@ class Executor:
     @property
     def in_transaction(self) -> bool:
         return self._shared_session() is not None
+
+    def health(self) -> Health:
+        """Ask once whether the database answers, and say what became of the pool and of retries."""
+        seconds = None
+        self._local.is_impatient = True
+        try:
+            started = time.perf_counter()
+            session = self._shared_session()
+            if session is None or not session.aborted:
+                self.scalar("SELECT 1")
+                seconds = time.perf_counter() - started
+        except ConnectionFailed as exc:
+            self.tally.note(exc)
+        finally:
+            self._local.is_impatient = False
+        return Health(
+            is_ok=seconds is not None,
+            engine=self.engine.name,
+            url=self.target.masked_url,
+            seconds=seconds,
+            pool=pool_counts(self.sqlalchemy.pool),
+            retries=self.tally.counts,
+            last_error=self.tally.last_error,
+        )
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Wait until the database answers."""
+        self._local.is_impatient = True
+        try:
+            until_reached(lambda: self.scalar("SELECT 1"), timeout)
+        finally:
+            self._local.is_impatient = False
 
     def close(self) -> None:
         """Give every connection back and close the pool. What was not committed is rolled back."""
@@ -149,7 +250,9 @@ class Executor:
             session.stack.clear()
             # sqlite3 crashes if a connection is closed while another thread is in one of its calls; without
             # its owner's hold on it, it goes back to the pool by itself, at once or when that call is done.
-            if session is own or self.engine.features.closes_from_any_thread:
+            if not self.engine.connect.is_alive(session.raw):
+                self._drop(session)
+            elif session is own or self.engine.features.closes_from_any_thread:
                 session.fairy.close()
             del session
         del own
@@ -161,6 +264,8 @@ class Executor:
     def abandon(self) -> None:
         """Forget every connection without touching it: they belong to the parent of a fork."""
         _kept_after_fork.extend((self._local, *self._sessions, self.sqlalchemy.pool))
+        for session in self._sessions:
+            session.disown()
         self._local = threading.local()
         self._sessions = weakref.WeakSet()
         self.sqlalchemy.dispose(close=False)
@@ -181,7 +286,7 @@ class Executor:
         try:
             return session.execute(native, params)
         except self._caught as exc:
-            cursor: Cursor = self._failed(session, lambda: session.execute(native, params), exc, native)
+            cursor: Cursor = self._failed(session, lambda it: it.execute(native, params), exc, native)
             return cursor
 
     def fetch(
@@ -207,7 +312,7 @@ class Executor:
             return read(execute(native, params))
         except self._caught as exc:
             # Not in binary: the types it was asked for may be others by now.
-            return self._failed(session, lambda: read(session.execute(native, params)), exc, native)
+            return self._failed(session, lambda it: read(it.execute(native, params)), exc, native)
 
     def send_many(self, native: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run one statement in the driver's own text for each of ``rows``, inside a transaction."""
@@ -217,7 +322,7 @@ class Executor:
         try:
             return session.execute_many(native, rows).rowcount
         except self._caught as exc:
-            return int(self._failed(session, lambda: None, exc))
+            return int(self._failed(session, lambda it: None, exc))
 
     def drive(self, action: Callable[[Any], T]) -> T:
         """Let ``action`` use this thread's driver connection itself, inside a transaction."""
@@ -227,7 +332,7 @@ class Executor:
         try:
             return action(session.raw)
         except self._caught as exc:
-            self._failed(session, lambda: None, exc)
+            self._failed(session, lambda it: None, exc)
             raise
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> Cursor:
@@ -276,7 +381,7 @@ class Executor:
         session = self.session()
         if not session.ready:
             self._make_ready(session)
-        borrowed = None if session.stack or self.is_private else self.sqlalchemy.raw_connection()
+        borrowed = None if session.stack or self.is_private else self._connected(self._pauses())
         raw = borrowed.dbapi_connection if borrowed else session.raw
         try:
             lasts = session.lasting() if borrowed is None and session.stack else _always
@@ -297,9 +402,7 @@ class Executor:
             if borrowed is None and session.stack:
                 session.aborted, session.ready = True, False
             if not is_alive:
-                raise ConnectionLost(
-                    "the connection to the database was lost", hint="the rows read so far are not all"
-                ) from exc
+                raise self.lost("the rows read so far are not all") from exc
             if parts.is_stale(exc):
                 self.forget()
             raise self.engine.translate(exc) from exc
@@ -322,34 +425,137 @@ class Executor:
             self.engine.connect.refresh(session.raw)
 
     def _failed(
-        self, session: Session, again: Callable[[], Any], exc: BaseException, native: str = ""
+        self, session: Session, again: Callable[[Session], Any], exc: BaseException, native: str = ""
     ) -> Any:
         error = self.engine.translate(exc)
         if isinstance(error, (TableNotFound, ColumnNotFound)):
             self._suggest(error, native)
             self.forget()
         if not self.engine.connect.is_alive(session.raw):
-            if session.stack:
-                # On a new connection the rest of the transaction would be kept without its beginning.
-                session.aborted, session.ready = True, False
-            else:
-                self.discard(session)
-            raise ConnectionLost(
-                "the connection to the database was lost",
-                hint="nothing was replayed; whether the last statement took effect is not known",
-            ) from exc
+            return self._lost(session, again, exc, native)
         if self.engine.connect.is_stale(exc):
             self.forget()
             if not session.stack:
                 self._make_ready(session)
-                return self._attempt(again)
+                return self._attempt(lambda: again(session))
             error = SerializationFailure("a table changed while the transaction ran", hint="run it again")
         if session.stack:
             session.aborted, session.ready = True, False
             raise error from exc
         if isinstance(error, DatabaseBusy) and self.engine.features.retries_busy:
-            return until_free(lambda: self._attempt(again), self.timeout)
+            return self.until_free(lambda: self._attempt(lambda: again(session)))
         raise error from exc
+
+    def until_free(self, attempt: Callable[[], T]) -> T:
+        """Call ``attempt`` until no lock stands in its way, for up to ``timeout`` seconds."""
+        try:
+            return until_free(
+                attempt, self.timeout, lambda exc: self.tally.count("busy", exc, level=logging.DEBUG)
+            )
+        except DatabaseBusy as exc:
+            self.tally.note(exc)
+            raise
+
+    def _lost(
+        self, session: Session, again: Callable[[Session], Any], exc: BaseException, native: str
+    ) -> Any:
+        """The connection died: go on with another one where that is sure to repeat nothing."""
+        if session.stack:
+            # On a new connection the rest of the transaction would be kept without its beginning.
+            session.aborted, session.ready = True, False
+            raise self.lost("the transaction was rolled back") from exc
+        waiting = chain((0.0,), self._pauses())
+        while True:
+            self.discard(session)
+            is_unsent = self.engine.connect.is_unsent(exc)
+            if not is_unsent and first_word(native, self.engine.lexicon) not in READS:
+                raise self.in_doubt("while a statement ran") from exc
+            pause = next(waiting, None)
+            if pause is None:
+                raise self.lost("nothing of the statement was kept") from exc
+            self.tally.count("statements", exc)
+            time.sleep(pause)
+            session = self._new_session(waiting)
+            try:
+                return again(session) if is_unsent else self._proven_read(session, again)
+            except ReadOnlyError:
+                raise self.in_doubt("while a statement ran") from exc
+            except self._caught as next_exc:
+                exc = next_exc
+                if self.engine.connect.is_alive(session.raw):
+                    return self._failed(session, again, exc, native)
+
+    def opening(self, session: Session, attempt: Callable[[Session], Session]) -> Session:
+        """Call ``attempt`` on a session, and on a new one while connections are lost under it."""
+        waiting = chain((0.0,), self._pauses())
+        while True:
+            try:
+                return attempt(session)
+            except self._caught as exc:
+                error = self.engine.translate(exc)
+                if self.engine.connect.is_alive(session.raw):
+                    raise error from exc
+                self.discard(session)
+                pause = next(waiting, None)
+                if pause is None:
+                    raise self.lost("no transaction was opened") from exc
+                self.tally.count("statements", exc)
+                time.sleep(pause)
+                session = self._new_session(waiting)
+
+    def _proven_read(self, session: Session, again: Callable[[Session], Any]) -> Any:
+        """Run a statement where the engine refuses to write: then the first run has written nothing either.
+
+        The transaction goes by another cursor, because the first one's has the rows.
+        """
+        parts = self.engine.connect
+        aside, *_ = parts.hold(session.raw)
+        parts.begin(aside, isolation=None, read_only=True)
+        try:
+            return again(session)
+        except self._driver_error as exc:
+            error = self.engine.translate(exc)
+            if isinstance(error, ReadOnlyError):
+                raise error from exc
+            raise
+        finally:
+            if parts.is_alive(session.raw):
+                aside("ROLLBACK", ())
+
+    def lost(self, what: str) -> ConnectionLost:
+        error = ConnectionLost(
+            f"the connection to the database was lost; {what}", hint="the next call opens a new one"
+        )
+        self.tally.note(error)
+        return error
+
+    def in_doubt(self, when: str) -> CommitUnknown:
+        error = CommitUnknown(
+            f"the connection was lost {when}; whether it took effect is not known", hint=IN_DOUBT_HINT
+        )
+        self.tally.count("commits_unknown", error)
+        return error
+
+    def fate(self, ticket: Any) -> bool | None:
+        """Whether a transaction took effect whose COMMIT was not answered; ``None`` if nobody knows."""
+        waiting = chain((0.0,), self._pauses())
+        found: bool | None = None
+        while found is None and (pause := next(waiting, None)) is not None:
+            time.sleep(pause)
+            try:
+                session = self._new_session(waiting)
+            except Error:
+                break
+            try:
+                found = self.engine.connect.fate(session.raw, ticket)
+            except self._driver_error:
+                self.discard(session)
+                continue
+            if found is None:
+                break
+        if found is not None:
+            self.tally.count("commits_resolved", None)
+        return found
 
     def _suggest(self, error: TableNotFound | ColumnNotFound, native: str) -> None:
         """Add the nearest name that is known, without asking the database for more."""
@@ -439,6 +645,7 @@ class Executor:
         """
         own = self._shared_session()
         with self._forgetting:
+            self._changes += 1
             if own is not None:
                 own.known = Known()
             else:

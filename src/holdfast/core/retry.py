@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from holdfast.errors import DatabaseBusy, SerializationFailure
+from holdfast.errors import ConnectionFailed, ConnectionLost, DatabaseBusy, SerializationFailure
 
 T = TypeVar("T")
-logger = logging.getLogger("holdfast")
+Note = Callable[[BaseException], None]
+"""Told of each error after which something is tried again."""
 
 FIRST_DELAY = 0.005
 LONGEST_DELAY = 0.25
+BUDGET = 60.0
 
 
-def delays(timeout: float) -> Iterator[float]:
-    """Pauses in seconds with full jitter, doubling up to a quarter second, until ``timeout`` is used up.
+def delays(timeout: float, longest: float = LONGEST_DELAY) -> Iterator[float]:
+    """Pauses in seconds with full jitter, doubling up to ``longest``, until ``timeout`` is used up.
 
     The jitter keeps many waiting writers from meeting again; the short ceiling keeps them fair.
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
@@ -27,31 +28,53 @@ def delays(timeout: float) -> Iterator[float]:
     ceiling = FIRST_DELAY
     while (left := deadline - time.monotonic()) > 0:
         yield min(left, random.uniform(0, ceiling))  # noqa: S311 - spreads load, guards nothing
-        ceiling = min(ceiling * 2, LONGEST_DELAY)
+        ceiling = min(ceiling * 2, longest)
 
 
-def until_free(attempt: Callable[[], T], timeout: float) -> T:
+def until_free(attempt: Callable[[], T], timeout: float, note: Note) -> T:
     """Call ``attempt`` until it does not raise :class:`DatabaseBusy`, for up to ``timeout`` seconds."""
     waiting = delays(timeout)
     while True:
         try:
             return attempt()
-        except DatabaseBusy:
+        except DatabaseBusy as exc:
             pause = next(waiting, None)
+            if pause is None:
+                raise
+            note(exc)
+            time.sleep(pause)
+
+
+def until_reached(attempt: Callable[[], T], timeout: float) -> T:
+    """Call ``attempt``, which connects, until the database can be reached, for up to ``timeout`` seconds."""
+    waiting = delays(timeout, longest=1.0)
+    while True:
+        try:
+            return attempt()
+        except ConnectionFailed as exc:
+            pause = next(waiting, None) if exc.is_temporary else None
             if pause is None:
                 raise
             time.sleep(pause)
 
 
-def whole_transaction(attempt: Callable[[], T], retries: int) -> T:
-    """Call ``attempt``, which runs one whole transaction, again when it met a concurrent one."""
-    waiting = delays(timeout=60.0)
+def whole_transaction(attempt: Callable[[], T], retries: int, note: Note) -> T:
+    """Call ``attempt``, which runs one whole transaction, again when surely nothing of it was kept.
+
+    It met a concurrent one, or its connection was lost before COMMIT, or there was none to be had.
+    """
+    waiting = delays(BUDGET)
     for left in range(retries, -1, -1):
         try:
             return attempt()
-        except (SerializationFailure, DatabaseBusy) as exc:
-            if not left:
+        except (SerializationFailure, DatabaseBusy, ConnectionFailed) as exc:
+            pause = next(waiting, None) if left and _may_pass(exc) else None
+            if pause is None:
                 raise
-            logger.info("transaction met %s; %d tries left", type(exc).__name__, left)
-            time.sleep(next(waiting, LONGEST_DELAY))
+            note(exc)
+            time.sleep(pause)
     raise AssertionError("unreachable")
+
+
+def _may_pass(exc: BaseException) -> bool:
+    return not isinstance(exc, ConnectionFailed) or isinstance(exc, ConnectionLost) or exc.is_temporary

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.engines.base import Cursor, TableInfo
 from holdfast.engines.pool import SharingPool
+from holdfast.errors import TransactionError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine as Alchemy
@@ -85,6 +86,13 @@ class Session:
 
         return lasts
 
+    def disown(self) -> None:
+        """Make it unusable without touching the connection, which belongs to the parent of a fork."""
+        self.stack.clear()
+        self.execute = self.execute_many = self.execute_binary = _refuse
+        self.manual = self.aborted = self.ready = False
+        self.known = None
+
     def push_savepoint(self) -> None:
         name = f"hf_{len(self.stack)}"
         self.execute(f"SAVEPOINT {name}", ())
@@ -115,6 +123,7 @@ def share_transactions(alchemy: Alchemy, current: Callable[[], Session | None]) 
 
     pool.shared = shared
     plain_begin, plain_commit, plain_rollback = dialect.do_begin, dialect.do_commit, dialect.do_rollback
+    plain_isolation = dialect.set_isolation_level
 
     def inside(connection: Any) -> Session | None:
         session = current()
@@ -132,5 +141,20 @@ def share_transactions(alchemy: Alchemy, current: Callable[[], Session | None]) 
         session = inside(dbapi_connection)
         session.rollback_savepoint() if session else plain_rollback(dbapi_connection)
 
-    for name, method in (("do_begin", do_begin), ("do_commit", do_commit), ("do_rollback", do_rollback)):
-        setattr(dialect, name, method)
+    def set_isolation_level(dbapi_connection: Any, level: Any) -> None:
+        if inside(dbapi_connection):
+            raise TransactionError(
+                f"a transaction of this thread is open, and SQLAlchemy takes part in it, without {level}",
+                hint="ask for it outside the transaction",
+            )
+        plain_isolation(dbapi_connection, level)
+
+    for method in (do_begin, do_commit, do_rollback, set_isolation_level):
+        setattr(dialect, method.__name__, method)
+
+
+def _refuse(*args: Any) -> Any:
+    raise TransactionError(
+        "this connection belongs to the process that was forked",
+        hint="a block of the parent cannot go on in its child; open a transaction there",
+    )

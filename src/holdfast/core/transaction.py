@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from holdfast.core.executor import Executor
-from holdfast.core.retry import until_free, whole_transaction
+from holdfast.core.retry import whole_transaction
 from holdfast.core.session import Session
 from holdfast.errors import (
-    CommitUnknown,
     ConfigurationError,
-    ConnectionLost,
     DatabaseBusy,
     Error,
     TransactionAborted,
@@ -43,7 +41,8 @@ class Transaction:
                     )
                 savepoint(self._executor, session)
             else:
-                begin(self._executor, session, isolation=self._isolation, read_only=self._read_only)
+                session = begin(self._executor, session, isolation=self._isolation, read_only=self._read_only)
+                self._session = session
             self._level = level
         except BaseException as failure:
             _interrupted(self._executor, session, level, failure)
@@ -83,8 +82,11 @@ def _give_up(executor: Executor, session: Session, level: int) -> None:
         executor.discard(session)
 
 
-def begin(executor: Executor, session: Session, *, isolation: str | None, read_only: bool) -> None:
-    """Open the outermost transaction, waiting for its turn where only one writer is let in."""
+def begin(executor: Executor, session: Session, *, isolation: str | None, read_only: bool) -> Session:
+    """Open the outermost transaction, waiting for its turn where only one writer is let in.
+
+    A BEGIN that was lost with its connection did nothing, so it is sent again on the one that is returned.
+    """
     levels = executor.engine.features.isolation_levels
     if isolation is not None and isolation.upper() not in levels:
         raise ConfigurationError(
@@ -95,18 +97,17 @@ def begin(executor: Executor, session: Session, *, isolation: str | None, read_o
         executor._make_ready(session)
         session = executor.session()
 
-    def attempt() -> None:
-        executor._attempt(
-            lambda: executor.engine.connect.begin(
-                session.execute, isolation=isolation.upper() if isolation else None, read_only=read_only
-            )
+    def attempt(session: Session) -> Session:
+        executor.engine.connect.begin(
+            session.execute, isolation=isolation.upper() if isolation else None, read_only=read_only
         )
+        return session
 
     try:
         if executor.engine.features.retries_busy:
-            until_free(attempt, executor.timeout)
+            executor.until_free(lambda: executor._attempt(lambda: attempt(session)))
         else:
-            attempt()
+            session = executor.opening(session, attempt)
     except Error:
         if not executor.engine.connect.is_alive(session.raw):
             executor.discard(session)
@@ -114,6 +115,7 @@ def begin(executor: Executor, session: Session, *, isolation: str | None, read_o
     session.read_only = read_only
     session.number, session.undone = session.number + 1, []
     session.stack.append("BEGIN")
+    return session
 
 
 def savepoint(executor: Executor, session: Session) -> None:
@@ -151,26 +153,35 @@ def _commit(executor: Executor, session: Session) -> None:
                 hint="let the error leave the block",
             )
 
+    ticket = None
     try:
+        if not session.read_only:
+            ticket = executor._attempt(lambda: executor.engine.connect.ticket(session.raw))
         if executor.engine.features.retries_busy:
-            until_free(attempt, executor.timeout)
+            executor.until_free(attempt)
         else:
             attempt()
     except Error as exc:
-        if not executor.engine.connect.is_alive(session.raw):
-            is_harmless = session.read_only
-            executor.discard(session)
-            if is_harmless:
-                raise ConnectionLost(
-                    "the connection to the database was lost", hint="the transaction wrote nothing"
-                ) from exc
-            raise CommitUnknown(
-                "the connection was lost during COMMIT; whether it took effect is not known",
-                hint="look for one of its rows before trying again",
-            ) from exc
-        roll_back(executor, session, 1)
-        raise
-    _closed(executor, session)
+        if executor.engine.connect.is_alive(session.raw):
+            roll_back(executor, session, 1)
+            raise
+        executor.discard(session)
+        _look_for(executor, ticket, exc)
+    else:
+        _closed(executor, session)
+
+
+def _look_for(executor: Executor, ticket: Any, exc: Error) -> None:
+    """Find out what became of a transaction whose connection was lost; return if all of it was kept."""
+    if ticket is None or executor.engine.connect.is_unsent(exc.__cause__):
+        raise executor.lost("nothing of the transaction was kept") from exc
+    match executor.fate(ticket):
+        case True:
+            return
+        case False:
+            raise executor.lost("the transaction was rolled back") from exc
+        case None:
+            raise executor.in_doubt("during COMMIT") from exc
 
 
 def roll_back(executor: Executor, session: Session, level: int = 1) -> None:
@@ -219,7 +230,7 @@ def begin_by_hand(executor: Executor, *, isolation: str | None, read_only: bool)
             hint="commit or roll back first, or nest `with db.transaction():`",
         )
     try:
-        begin(executor, session, isolation=isolation, read_only=read_only)
+        session = begin(executor, session, isolation=isolation, read_only=read_only)
         session.manual = True
     except BaseException as failure:
         _interrupted(executor, session, 1, failure)
@@ -257,7 +268,7 @@ def run_transaction(
         with Transaction(executor, isolation=isolation, read_only=read_only):
             return work()
 
-    return whole_transaction(attempt, retries)
+    return whole_transaction(attempt, retries, lambda exc: executor.tally.count("transactions", exc))
 
 
 __all__ = ["DatabaseBusy", "Transaction", "begin_by_hand", "end_by_hand", "run_transaction"]

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
+
+
+POOL_SIZE = 5
+POOL_TIMEOUT = 30.0
+
+
+def pooling(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``create_engine`` for the pool that the options ask for.
+
+    There is no limit unless one is given: each thread keeps its connection while it lives.
+    """
+    return {
+        "poolclass": SharingPool,
+        "pool_size": options.get("pool_size", POOL_SIZE),
+        "max_overflow": options.get("max_overflow", -1),
+        "pool_timeout": options.get("pool_timeout", POOL_TIMEOUT),
+    }
 
 
 class SharingPool(QueuePool):
@@ -30,3 +47,9 @@ class SharingPool(QueuePool):
         assert isinstance(fresh, SharingPool)
         fresh.shared = self.shared
         return fresh
+
+
+def pool_counts(pool: Any) -> dict[str, int | None]:
+    """How many connections threads have, how many wait for one, and the most there may be."""
+    most = pool.size() + pool._max_overflow if pool._max_overflow >= 0 else None
+    return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "most": most}

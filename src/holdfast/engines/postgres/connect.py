@@ -16,9 +16,13 @@ from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format, TransactionStatus
 
 from holdfast.engines.base import Cursor, Opened, Run
-from holdfast.engines.pool import SharingPool
+from holdfast.engines.pool import pooling
 from holdfast.engines.postgres import embedded
+from holdfast.engines.postgres.commit import fate as fate
+from holdfast.engines.postgres.commit import identity
+from holdfast.engines.postgres.commit import ticket as ticket
 from holdfast.engines.postgres.errors import translate
+from holdfast.engines.postgres.liveness import Unsent, answers, check_before
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
 
@@ -35,9 +39,18 @@ KEEPALIVE = {
 
 # The type numbers of the server: https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
 FLOAT4 = 700
+IDLE_IN_TRANSACTION = 60.0
+# What a statement may take longer than its timeout until we stop waiting for the answer.
+GRACE = 5.0
 
 driver_error: tuple[type[Exception], ...] = (psycopg.Error,)
 _refreshes = itertools.count()
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that remembers which server it is to."""
+
+    server: str | None = None
 
 
 def create(target: Target, options: Mapping[str, Any]) -> Opened:
@@ -52,28 +65,26 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
     server = embedded.start(target.directory, target.dbname) if target.directory is not None else None
     fields = {**(server.conninfo() if server else {}), **target.conninfo()}
     fields = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "holdfast", **KEEPALIVE, **fields}
-    timeout = options.get("timeout")
-    settings = {
-        "TimeZone": "UTC",
-        # 0 would mean to wait for ever.
-        "lock_timeout": f"{max(1, int((DEFAULT_TIMEOUT if timeout is None else timeout) * 1000))}ms",
-        "synchronous_commit": "on" if durability == "full" else "off",
-        "default_transaction_read_only": "on" if options.get("read_only") else "off",
-    }
+    settings = _settings(options, durability)
+    longest = options.get("statement_timeout")
 
-    def open_connection() -> psycopg.Connection[Any]:
+    def open_connection() -> Connection:
         try:
-            raw = psycopg.connect(**fields)
+            raw = Connection.connect(**fields)
         except psycopg.Error as exc:
             raise _unreachable(exc, fields) from exc
-        raw.autocommit = True
-        setting = ", ".join(f"set_config('{name}', ${i}, false)" for i, name in enumerate(settings, 1))
         try:
+            raw.autocommit = True
+            setting = ", ".join(f"set_config('{name}', ${i}, false)" for i, name in enumerate(settings, 1))
             RawCursor(raw).execute(f"SELECT {setting}", list(settings.values()))
+            raw.server = identity(raw)
+            raw.autocommit = False
         except psycopg.Error as exc:
             raw.close()
             raise translate(exc) from exc
-        raw.autocommit = False
+        if longest:
+            # The server keeps the time; this is for an answer that never comes.
+            raw.wait = partial(raw.wait, timeout=longest + GRACE)  # type: ignore[method-assign]
         return raw
 
     alchemy = sqlalchemy.create_engine(
@@ -86,10 +97,10 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             database=fields.get("dbname"),
         ),
         creator=open_connection,
-        poolclass=SharingPool,
-        pool_size=5,
-        max_overflow=-1,
+        pool_pre_ping=True,
+        **pooling(options),
     )
+    setattr(alchemy.dialect, "do_ping", answers)  # noqa: B010 - mypy takes no assignment
     try:
         alchemy.raw_connection().close()
     except BaseException:
@@ -97,6 +108,25 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             server.release()
         raise
     return Opened(alchemy, server.release if server else _nothing)
+
+
+def _settings(options: Mapping[str, Any], durability: str) -> dict[str, str]:
+    """What each connection is told; 0 milliseconds would mean to wait for ever."""
+
+    def milliseconds(name: str, default: float) -> str:
+        seconds = options.get(name)
+        return f"{max(1, int((default if seconds is None else seconds) * 1000))}ms"
+
+    settings = {
+        "TimeZone": "UTC",
+        "lock_timeout": milliseconds("timeout", DEFAULT_TIMEOUT),
+        "idle_in_transaction_session_timeout": milliseconds("idle_in_transaction", IDLE_IN_TRANSACTION),
+        "synchronous_commit": "on" if durability == "full" else "off",
+        "default_transaction_read_only": "on" if options.get("read_only") else "off",
+    }
+    if options.get("statement_timeout"):
+        settings["statement_timeout"] = milliseconds("statement_timeout", 0)
+    return settings
 
 
 def _nothing() -> None:
@@ -107,8 +137,33 @@ def _unreachable(exc: psycopg.Error, fields: Mapping[str, Any]) -> ConnectionFai
     """Say where nothing answered, in our own words: libpq's may repeat what it was given."""
     host, port = fields.get("host") or "the default host", fields.get("port") or 5432
     where = f"PostgreSQL at {host}, port {port}"
-    database = fields.get("dbname") or fields.get("user") or "the default database"
     said = str(exc)
+    refused = _refused(exc, where, fields)
+    if refused is not None:
+        refused.is_temporary = False
+        return refused
+    if "too many clients" in said or exc.sqlstate == "53300":
+        return ConnectionFailed(
+            f"{where} has no connection free", hint="close some, or raise max_connections"
+        )
+    if "resolve" in said or "Name or service not known" in said:
+        return ConnectionFailed(
+            f"the host {fields.get('host') or 'of the server'} is not known", hint="check its name"
+        )
+    if isinstance(exc, psycopg.errors.ConnectionTimeout) or "timeout" in said:
+        return ConnectionFailed(
+            f"{where} did not answer within {fields['connect_timeout']} s",
+            hint="check the host, the port and the firewall",
+        )
+    return ConnectionFailed(
+        f"{where} cannot be reached", hint="check that the server runs there and accepts connections"
+    )
+
+
+def _refused(exc: psycopg.Error, where: str, fields: Mapping[str, Any]) -> ConnectionFailed | None:
+    """What the server does not let us do, however often we ask."""
+    said = str(exc)
+    database = fields.get("dbname") or fields.get("user") or "the default database"
     if exc.sqlstate in ("28P01", "28000") or "password authentication failed" in said:
         return ConnectionFailed(
             f"{where} refused the user or the password", hint="check POSTGRES_USER and POSTGRES_PASSWORD"
@@ -119,20 +174,7 @@ def _unreachable(exc: psycopg.Error, fields: Mapping[str, Any]) -> ConnectionFai
         return ConnectionFailed(
             f"{where} has no database {database!r}", hint="create it, or check the name in the URL"
         )
-    if "too many clients" in said or exc.sqlstate == "53300":
-        return ConnectionFailed(
-            f"{where} has no connection free", hint="close some, or raise max_connections"
-        )
-    if "resolve" in said or "Name or service not known" in said:
-        return ConnectionFailed(f"the host {host} is not known", hint="check its name")
-    if isinstance(exc, psycopg.errors.ConnectionTimeout) or "timeout" in said:
-        return ConnectionFailed(
-            f"{where} did not answer within {fields['connect_timeout']} s",
-            hint="check the host, the port and the firewall",
-        )
-    return ConnectionFailed(
-        f"{where} cannot be reached", hint="check that the server runs there and accepts connections"
-    )
+    return None
 
 
 def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callable[..., Cursor]]:
@@ -144,13 +186,22 @@ def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callab
     raw.autocommit = True
     cursor = RawCursor(raw)
     _trust_known_types(cursor)
+    run, check = cursor.execute, check_before(raw)
+
+    def execute(sql: str, params: Sequence[Any] = ()) -> Cursor:
+        check()
+        return run(sql, params, prepare=True)
+
+    def execute_binary(sql: str, params: Sequence[Any] = ()) -> Cursor:
+        check()
+        return run(sql, params, prepare=True, binary=True)
 
     def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> Cursor:
+        check()
         cursor.executemany(sql, rows)
         return cursor
 
-    execute = partial(cursor.execute, prepare=True)
-    return execute, execute_many, partial(execute, binary=True)
+    return execute, execute_many, execute_binary
 
 
 def let_go(raw: Any) -> None:
@@ -165,6 +216,10 @@ def is_alive(raw: Any) -> bool:
     """Whether the connection can go on; after an error one that is still ACTIVE was interrupted."""
     dead = (TransactionStatus.UNKNOWN, TransactionStatus.ACTIVE)
     return not raw.closed and raw.pgconn.transaction_status not in dead
+
+
+def is_unsent(exc: BaseException | None) -> bool:
+    return isinstance(exc, Unsent) or str(exc) == "the connection is closed"
 
 
 def is_stale(exc: BaseException) -> bool:
@@ -197,8 +252,14 @@ def refresh(raw: Any) -> None:
     The text differs each time because psycopg looks only at statements it has not seen for a reason to
     drop its own list of them.
     """
-    if raw.pgconn.transaction_status != TransactionStatus.INERROR:
+    if raw.pgconn.transaction_status == TransactionStatus.INERROR:
+        return
+    try:
         RawCursor(raw).execute(f"DEALLOCATE ALL -- {next(_refreshes)}")
+    except psycopg.Error:
+        if is_alive(raw):
+            raise
+        raw.close()
 
 
 def stream(
@@ -238,3 +299,7 @@ def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
 
 def ended(run: Run, *, read_only: bool) -> None:
     """PostgreSQL's transactions leave nothing to put back."""
+
+
+def wait_for_rows(run: Run) -> None:
+    run("SET LOCAL idle_in_transaction_session_timeout = 0", ())

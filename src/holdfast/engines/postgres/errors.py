@@ -41,6 +41,11 @@ _STATES: dict[str, tuple[type[errors.Error], str | None]] = {
     "22P05": (errors.ValueRefused, "a text holds characters that PostgreSQL cannot store"),
     "42804": (errors.ValueRefused, "a value does not have the type of its column"),
     "0A000": (errors.NotSupported, None),
+    "25P03": (
+        errors.ConnectionLost,
+        "the server ended a transaction that had been idle for too long",
+    ),
+    "53300": (errors.ConnectionFailed, "the server has no connection free"),
     "53100": (errors.DatabaseError, "the server's disk is full; nothing was written"),
 }
 _CLASSES: dict[str, tuple[type[errors.Error], str | None]] = {

@@ -17,7 +17,7 @@ import sqlalchemy
 
 from holdfast.engines.base import Cursor, Opened, Run
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.pool import SharingPool
+from holdfast.engines.pool import pooling
 from holdfast.engines.sqlite.errors import translate
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
@@ -58,9 +58,7 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
     alchemy = sqlalchemy.create_engine(
         target.sqlalchemy_url(),
         creator=open_connection,
-        poolclass=SharingPool,
-        pool_size=5,
-        max_overflow=-1,
+        **pooling(options),
     )
     return Opened(alchemy, anchor.close if anchor else _nothing)
 
@@ -135,6 +133,10 @@ def let_go(raw: Any) -> None:
 
 def is_alive(raw: Any) -> bool:
     return True
+
+
+def is_unsent(exc: BaseException | None) -> bool:
+    return False
 
 
 def is_stale(exc: BaseException) -> bool:
@@ -217,3 +219,15 @@ def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
 def ended(run: Run, *, read_only: bool) -> None:
     if read_only:
         run("PRAGMA query_only = OFF", ())
+
+
+def wait_for_rows(run: Run) -> None:
+    """SQLite ends no transaction by itself."""
+
+
+def ticket(raw: Any) -> None:
+    """A file answers every COMMIT."""
+
+
+def fate(raw: Any, of: Any) -> bool | None:
+    return None

@@ -84,13 +84,16 @@ def translate(exc: BaseException) -> errors.Error:
         return errors.IntegrityError(text)
     for prefix, (other, message, hint) in _CODES.items():
         if code.startswith(prefix):
-            return other(message, hint=hint)
+            error = other(message, hint=hint)
+            if isinstance(error, errors.ConnectionFailed):
+                error.is_temporary = False
+            return error
     for pattern, schema_error in _NAMED:
         if re.search(pattern, text):
-            error = schema_error(text)
-            if isinstance(error, errors.SchemaError):
-                error.missing = re.split(r": | named ", text)[-1].rpartition(".")[2]
-            return error
+            named = schema_error(text)
+            if isinstance(named, errors.SchemaError):
+                named.missing = re.split(r": | named ", text)[-1].rpartition(".")[2]
+            return named
     if "closed database" in text:
         return errors.ClosedError("this database has been closed", hint="connect again")
     if isinstance(exc, sqlite3.InterfaceError) or ("type" in text and "not supported" in text):

@@ -1,0 +1,61 @@
+"""Learning what became of a COMMIT whose answer was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import RawCursor
+
+# A standby that was promoted goes on with the numbers of transactions, and they are others then.
+_IDENTITY = (
+    "SELECT system_identifier::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) "
+    "FROM pg_control_system()"
+)
+_ENDING_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A transaction by its number, and the server that gave it."""
+
+    number: str
+    server: str | None
+
+
+def identity(raw: Any) -> str | None:
+    """Which server this is, and which of its histories; ``None`` where it does not say, as a standby."""
+    try:
+        row = RawCursor(raw).execute(_IDENTITY).fetchone()
+    except psycopg.Error:
+        return None
+    return row[0] if row else None
+
+
+def ticket(raw: Any) -> Ticket | None:
+    """What the open transaction can be found by later; ``None`` if it has written nothing."""
+    row = RawCursor(raw).execute("SELECT pg_current_xact_id_if_assigned()::text", prepare=True).fetchone()
+    return Ticket(row[0], raw.server) if row and row[0] else None
+
+
+def fate(raw: Any, of: Ticket) -> bool | None:
+    """Whether the transaction took effect, asked on another connection; ``None`` if nobody knows.
+
+    One that is still in progress has lost its client, and is ended first.
+    """
+    if of.server is None or raw.server != of.server:
+        return None
+    cursor = RawCursor(raw)
+    if _status(cursor, of) == "in progress":
+        # The number names the backend better than its process, whose id may be another's by now.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE backend_xid = $1::xid8::xid",
+            [of.number, _ENDING_SECONDS * 1000],
+        )
+    return {"committed": True, "aborted": False}.get(_status(cursor, of) or "")
+
+
+def _status(cursor: RawCursor[Any], of: Ticket) -> str | None:
+    row = cursor.execute("SELECT pg_xact_status($1::xid8)", [of.number]).fetchone()
+    return row[0] if row else None
