@@ -252,7 +252,7 @@ def _write_all(job: _Job, rows: Any, columns: Sequence[str] | None, batch_size: 
     default = tuple(column.name for column in job.info.columns if not column.generated)
     source = source_of(rows, default, columns, size, SEGMENT_BYTES // job.segment)
     with Transaction(job.executor):
-        if not source.is_inert:
+        if not hasattr(rows, "__len__"):
             job.executor.engine.connect.wait_for_rows(job.executor.run)
         groups = groupby(_encoded(job, source.chunks), key=itemgetter(0))
         for way, group in groups:
