@@ -117,6 +117,7 @@ def copy_database(
     tables: Iterable[str] | None = None,
     dry_run: bool = False,
     progress: bool | None = None,
+    exclude: Iterable[str] = (),
 ) -> CopyReport:
     """Copy tables, by default all, into another database of either kind: all or none.
 
@@ -124,7 +125,7 @@ def copy_database(
     both engines, foreign keys, generated keys and searches go along. What does not is listed in the report,
     with its reason. The source is read in one snapshot, the target written in one transaction; before it
     commits, the rows are read back, and their number and content compared. ``dry_run`` only says what would
-    happen. ``progress=None`` shows bars on a terminal.
+    happen. ``progress=None`` shows bars on a terminal. The tables in ``exclude`` are left out.
 
     >>> report = holdfast.copy_database(holdfast.connect("runs.db"), holdfast.connect("copy.db"))
 
@@ -136,7 +137,9 @@ def copy_database(
     """
     from holdfast.transfer import copy
 
-    return copy.copy_database(source._executor, target._executor, tables, dry_run=dry_run, progress=progress)
+    return copy.copy_database(
+        source._executor, target._executor, tables, exclude=exclude, dry_run=dry_run, progress=progress
+    )
 
 
 def install_as(name: str) -> None:

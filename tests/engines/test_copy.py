@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast.cli.main import run
 from holdfast.errors import (
     ForeignKeyViolation,
     IndexExists,
@@ -475,3 +477,61 @@ def test_types_of_postgresql_alone_go_to_another_postgresql(
     assert [c["type"] for c in copy.get_columns("t")] == [c["type"] for c in db.get_columns("t")]
     assert copy.insert("t", {"i": 5}) == 3
     assert copy.get("t", 3)["n"] == 3
+
+
+def test_types_that_the_target_has_not_got_stop_it(
+    db: holdfast.Database, new_url: Callable[[], str], open_: Open, engine_name: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("about PostgreSQL's types")
+    db.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, m mood, many mood[])")
+    db.execute("INSERT INTO t VALUES (1, 'good', '{bad}')")
+    copy = open_(new_url())
+    with pytest.raises(NotSupported, match=r"t\.m.*t\.many"):
+        holdfast.copy_database(db, copy)
+    assert copy.list_tables() == []
+    copy.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
+    holdfast.copy_database(db, copy)
+    assert copy.query("SELECT m::text, many::text FROM t") == [{"m": "good", "many": "{bad}"}]
+
+
+def test_a_value_that_python_holds_less_exactly_is_not_lost_in_silence(
+    db: holdfast.Database, new_url: Callable[[], str], open_: Open, engine_name: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("about PostgreSQL's types")
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, i INTERVAL)")
+    db.execute("INSERT INTO t VALUES (1, '2 days 3 hours'), (2, '1 month')")
+    copy = open_(new_url())
+    with pytest.raises(holdfast.errors.DatabaseError, match="the same values"):
+        holdfast.copy_database(db, copy)
+    assert copy.list_tables() == []
+    db.delete("t", {"id": 2})
+    assert holdfast.copy_database(db, copy).tables == {"t": 1}
+
+
+def test_tables_are_left_out_by_name(lite: holdfast.Database, db: holdfast.Database) -> None:
+    fill(lite)
+    with pytest.raises(TableNotFound, match="did you mean 'people'"):
+        holdfast.copy_database(lite, db, exclude=["peopel"])
+    report = holdfast.copy_database(lite, db, exclude=["people", "values of all kinds"])
+    assert db.list_tables() == ["empty", "teams"]
+    assert [item.name for item in report.left_behind] == ["teams(lead)"]
+
+
+def test_the_command_tells_in_json(tmp_path: Any, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with holdfast.connect(tmp_path / "source.db") as source:
+        fill(source)
+    command = ["copy", str(tmp_path / "source.db"), url, "--exclude", "people, empty", "--json"]
+    for more, is_dry in ((["--dry-run"], True), ([], False)):
+        with pytest.raises(SystemExit) as left:
+            run([*command, *more])
+        assert left.value.code == 0
+        shown = capsys.readouterr()
+        answer = json.loads(shown.out)
+        assert shown.err == ""
+        assert answer["is_dry_run"] is is_dry
+        assert answer["tables"] == {"teams": 40, "values of all kinds": 4}
+        assert {"table": "teams", "column": "Name", "source": "TEXT", "target": "TEXT"} in answer["columns"]
+        assert [item["name"] for item in answer["left_behind"]] == ["teams(lead)"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import show
+from holdfast.cli.output import AsJson, show, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,25 +31,42 @@ def copy(
     tables: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these tables, by their names.")
     ] = None,
+    exclude: Annotated[
+        str | None, typer.Option(metavar="A,B", help="All tables but these, by their names.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Copy tables into another database, on either engine: all or none, and proven equal."""
     import holdfast
 
-    names = None if tables is None else [name.strip() for name in tables.split(",")]
+    names = None if tables is None else _names(tables)
     with opening.to_read(source) as origin, _target(target, dry_run) as destination:
-        report = holdfast.copy_database(origin, destination, names, dry_run)
-    if dry_run:
+        report = holdfast.copy_database(
+            origin, destination, names, dry_run, exclude=_names(exclude) if exclude else ()
+        )
+    if as_json:
+        write_json(asdict(report))
+    else:
+        _show(report)
+    if report.refused:
+        raise typer.Exit(1)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _show(report: CopyReport) -> None:
+    if report.is_dry_run:
         _show_plan(report)
     else:
         show(["table", "rows"], report.tables.items())
     _show_items("left behind", report.left_behind)
     _show_items("cannot be copied", report.refused)
-    if dry_run:
+    if report.is_dry_run:
         print("nothing was written")
     else:
         print(f"copied {sum(report.tables.values())} rows, counted and compared")
-    if report.refused:
-        raise typer.Exit(1)
 
 
 def _target(url: str, dry_run: bool) -> Database:

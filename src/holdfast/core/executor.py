@@ -422,7 +422,11 @@ class Executor:
         session.ready = True
         if session.stale:
             session.stale = False
-            self.engine.connect.refresh(session.raw)
+            try:
+                self.engine.connect.refresh(session.raw)
+            except self._driver_error as exc:
+                session.stale = True
+                self._failed(session, lambda: None, exc)
 
     def _failed(
         self, session: Session, again: Callable[[Session], Any], exc: BaseException, native: str = ""

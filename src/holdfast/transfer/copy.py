@@ -10,10 +10,11 @@ from holdfast.core import schema
 from holdfast.core.bulk import insert_many
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
-from holdfast.core.rows import reading
+from holdfast.core.rows import reading_of
 from holdfast.core.sources import Chunk, Source
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import TableInfo
+from holdfast.core.where import qualified
+from holdfast.engines.base import Column, TableInfo
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.errors import (
     DatabaseError,
@@ -35,12 +36,14 @@ def copy_database(
     target: Executor,
     tables: Iterable[str] | None = None,
     *,
+    exclude: Iterable[str] = (),
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> CopyReport:
     """Copy tables with their keys, constraints and indexes, all or none."""
-    if isinstance(tables, str):
-        raise InvalidQuery("tables must be a list of names", hint="tables=['runs', 'notes']")
+    for name, given in (("tables", tables), ("exclude", exclude)):
+        if isinstance(given, str):
+            raise InvalidQuery(f"{name} must be a list of names", hint=f"{name}=['runs', 'notes']")
     for executor in (source, target):
         if executor.in_transaction:
             raise TransactionError("a copy cannot be part of a transaction", hint="commit or roll back first")
@@ -48,7 +51,7 @@ def copy_database(
         with Transaction(source, isolation="REPEATABLE READ", read_only=True):
             # What another process did to the schema meanwhile is not known here yet.
             source.forget()
-            plan = make_plan(source, target, tables)
+            plan = make_plan(source, target, tables, exclude)
             _refuse_existing(target, plan)
             if dry_run:
                 counts = {table.info.name: _count(source, table.info.name) for table in plan.tables}
@@ -68,7 +71,7 @@ def _refuse_losses(plan: Plan) -> None:
         listing = "; ".join(str(item) for item in plan.refused[:5])
         raise NotSupported(
             f"not everything can be copied: {listing}",
-            hint="nothing was written; tables= leaves tables out, dry_run=True lists everything",
+            hint="nothing was written; exclude= leaves tables out, dry_run=True lists everything",
         )
 
 
@@ -79,7 +82,7 @@ def _refuse_existing(target: Executor, plan: Plan) -> None:
     if found:
         raise TableExists(
             f"the target has {', '.join(map(repr, found[:5]))} already",
-            hint="nothing was written; drop them there, or leave them out with tables=",
+            hint="nothing was written; drop them there, or leave them out with exclude=",
         )
     names = {index["name"] for index in catalog.indexes(target.run, None)}
     for name in (name for table in plan.tables for name in table.indexes):
@@ -136,11 +139,17 @@ def _load(source: Executor, target: Executor, table: TablePlan, progress: bool |
 
 
 def _batches(executor: Executor, info: TableInfo) -> Iterator[tuple[list[Sequence[Any]], int]]:
-    """The rows of a table as columns, and how many they are; nothing is written meanwhile."""
-    sql, values, plan = reading(executor, info.name)
+    """The rows of a table as columns, and how many they are; nothing is written meanwhile.
+
+    Behind the table's own columns comes the text of those whose values Python may hold less exactly, such
+    as an interval of months.
+    """
+    plan = reading_of(executor, executor.describe(info.name))
+    texts = [f", CAST({qualified(info.name, column.name)} AS TEXT)" for column in _inexact(info)]
+    sql = f"SELECT {plan.listing}{''.join(texts)} FROM {quote(info.name)}"
     decoders = [column.codec.decode for column in plan.columns]
     size = _batch_size(executor, info)
-    for batch in executor.stream(sql, values, batch_size=size, undisturbed=True):
+    for batch in executor.stream(sql, batch_size=size, undisturbed=True):
         columns: list[Sequence[Any]] = list(zip(*batch, strict=True))
         for place, decode in enumerate(decoders):
             if decode is not None:
@@ -164,7 +173,11 @@ def _batch_size(executor: Executor, info: TableInfo) -> int:
 
 
 def _content(info: TableInfo) -> Content:
-    return Content([column.codec.kind.name for column in info.columns])
+    return Content([*(column.codec.kind.name for column in info.columns), *("text" for _ in _inexact(info))])
+
+
+def _inexact(info: TableInfo) -> list[Column]:
+    return [column for column in info.columns if column.codec.kind.name == "other"]
 
 
 def _count(executor: Executor, name: str) -> int:

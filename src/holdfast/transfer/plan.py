@@ -50,6 +50,7 @@ class _Making:
     names: Sequence[str]
     dialect: Dialect
     is_same: bool
+    missing_types: frozenset[str]
     columns: list[ColumnCopy] = field(default_factory=list)
     left: list[LeftBehind] = field(default_factory=list)
     refused: list[LeftBehind] = field(default_factory=list)
@@ -58,24 +59,39 @@ class _Making:
         self.left.append(LeftBehind(kind, name, reason))
 
 
-def make_plan(source: Executor, target: Executor, tables: Iterable[str] | None) -> Plan:
-    """Read the source's catalogue in this thread's transaction; the target is not asked for anything."""
+def make_plan(
+    source: Executor, target: Executor, tables: Iterable[str] | None, exclude: Iterable[str] = ()
+) -> Plan:
+    """Read the source's catalogue in this thread's transaction; of the target only what types it has."""
     names = source.engine.catalog.tables(source.run) if tables is None else list(dict.fromkeys(tables))
+    # A name that is mistyped would have its table copied.
+    left_out = {source.describe(name).name for name in exclude}
+    names = [name for name in names if name not in left_out]
     for name in names:
         if source.describe(name).is_view:
             raise TableNotFound(f"{name!r} is a view, not a table")
     is_same = source.engine.ddl is target.engine.ddl
-    making = _Making(source, target, names, _dialect(target.engine.ddl, is_same), is_same)
+    others = source.engine.catalog.others(source.run)
+    missing = _types(others) - _types(target.engine.catalog.others(target.run)) if is_same else frozenset()
+    making = _Making(source, target, names, _dialect(target.engine.ddl, is_same), is_same, missing)
     keys = {name: _foreign_keys(making, name) for name in names}
     order = _in_order(names, keys)
     plans = [_table(making, name, keys[name], order[:place]) for place, name in enumerate(order)]
     if tables is None:
         for view in source.engine.catalog.views(source.run):
             making.leave("view", view, "views are not copied")
-    for kind, name, table in source.engine.catalog.others(source.run):
-        if tables is None or table in names:
+    for kind, name, table in others:
+        if table in names or (tables is None and table is None):
             making.leave(kind, name, f"a {kind} is not copied")
     return Plan(plans, making.columns, making.left, making.refused)
+
+
+def _types(others: Iterable[tuple[str, str, str | None]]) -> frozenset[str]:
+    return frozenset(_bare(name) for kind, name, _ in others if kind == "type")
+
+
+def _bare(type_text: str) -> str:
+    return type_text.replace("[]", "").replace('"', "").lower()
 
 
 def _dialect(dialect: Dialect, is_same: bool) -> Dialect:
@@ -224,6 +240,8 @@ def _indexes(making: _Making, info: TableInfo, found: Sequence[Mapping[str, Any]
 def _column(making: _Making, info: TableInfo, column: Column, said: ColumnSpec | None) -> ColumnSpec:
     where = f"{info.name}.{column.name}"
     type_text = column.type if making.is_same else neutral_type(column.codec.kind)
+    if column.codec.kind.name == "other" and _bare(column.type) in making.missing_types:
+        type_text = None
     if type_text is None:
         making.columns.append(ColumnCopy(info.name, column.name, column.type, None))
         making.refused.append(LeftBehind("column", where, f"no type there for {column.type or 'no type'}"))
