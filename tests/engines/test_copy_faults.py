@@ -139,8 +139,6 @@ def test_a_lost_connection_leaves_the_target_as_it_was(
         if (side, number) == ("source", 40):
             # It is being compared: nothing more is asked of the source.
             holdfast.copy_database(origin, target)
-            with pytest.raises(ConnectionLost):
-                origin.list_tables()
         else:
             with pytest.raises(ConnectionLost):
                 holdfast.copy_database(origin, target)

@@ -425,8 +425,9 @@ class Executor:
             try:
                 self.engine.connect.refresh(session.raw)
             except self._driver_error as exc:
-                session.stale = True
-                self._failed(session, lambda: None, exc)
+                # On a connection that is lost, the statement that follows finds that out.
+                if self.engine.connect.is_alive(session.raw):
+                    raise self.engine.translate(exc) from exc
 
     def _failed(
         self, session: Session, again: Callable[[Session], Any], exc: BaseException, native: str = ""
