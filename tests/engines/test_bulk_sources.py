@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict, namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ import pydantic
 import pytest
 
 from holdfast import Database
-from holdfast.errors import ColumnNotFound, InvalidQuery, UniqueViolation, ValueRefused
+from holdfast.errors import ColumnNotFound, Error, InvalidQuery, UniqueViolation, ValueRefused
 
 COUNT = 50
 NAMES = ("id", "name", "x", "at")
@@ -53,38 +53,44 @@ class Model(pydantic.BaseModel):
 Named = namedtuple("Named", NAMES)
 
 
-def arrow() -> pa.Table:
+Rows = list[dict[str, Any]]
+
+
+def arrow(rows: Rows) -> pa.Table:
     types = (pa.int64(), pa.string(), pa.float64(), pa.timestamp("us", "UTC"))
     schema = pa.schema(list(zip(NAMES, types, strict=True)))
-    return pa.Table.from_pylist(expected(), schema=schema)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
-def stream() -> pa.RecordBatchReader:
-    table = arrow()
+def stream(rows: Rows) -> pa.RecordBatchReader:
+    table = arrow(rows)
     return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=7))
 
 
 class Exporter:
     """Whatever hands out Arrow data by its protocol."""
 
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
     def __arrow_c_stream__(self, schema: Any = None) -> Any:
-        return arrow().__arrow_c_stream__(schema)
+        return arrow(self._rows).__arrow_c_stream__(schema)
 
 
-SOURCES = {
-    "dicts": expected,
-    "generator": lambda: iter(expected()),
-    "other mappings": lambda: [OrderedDict(row) for row in expected()],
-    "tuples": lambda: [tuple(row.values()) for row in expected()],
-    "lists": lambda: [list(row.values()) for row in expected()],
-    "named tuples": lambda: [Named(**row) for row in expected()],
-    "dataclasses": lambda: [Record(**row) for row in expected()],
-    "pydantic": lambda: [Model(**row) for row in expected()],
-    "mixed": lambda: [dict(r) if i % 2 else Record(**r) for i, r in enumerate(expected())],
-    "pandas": lambda: pd.DataFrame(expected()),
-    "polars": lambda: pl.DataFrame(expected()),
+SOURCES: dict[str, Callable[[Rows], Any]] = {
+    "dicts": list,
+    "generator": iter,
+    "other mappings": lambda rows: [OrderedDict(row) for row in rows],
+    "tuples": lambda rows: [tuple(row.values()) for row in rows],
+    "lists": lambda rows: [list(row.values()) for row in rows],
+    "named tuples": lambda rows: [Named(**row) for row in rows],
+    "dataclasses": lambda rows: [Record(**row) for row in rows],
+    "pydantic": lambda rows: [Model(**row) for row in rows],
+    "mixed": lambda rows: [dict(r) if i % 2 else Record(**r) for i, r in enumerate(rows)],
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
     "arrow": arrow,
-    "arrow batch": lambda: arrow().combine_chunks().to_batches()[0],
+    "arrow batch": lambda rows: arrow(rows).combine_chunks().to_batches()[0],
     "arrow stream": stream,
     "arrow protocol": Exporter,
 }
@@ -92,19 +98,37 @@ SOURCES = {
 
 @pytest.mark.parametrize("form", SOURCES)
 def test_every_form_is_written_as_dicts_are(t: Database, form: str) -> None:
-    assert t.insert_many("t", SOURCES[form](), batch_size=30) == COUNT
+    assert t.insert_many("t", SOURCES[form](expected()), batch_size=30) == COUNT
     assert t.select("t", order_by="id") == expected()
-    assert t.upsert_many("t", SOURCES[form]()) == COUNT
-    assert t.update_many("t", SOURCES[form]()) == COUNT
+    assert t.upsert_many("t", SOURCES[form](expected())) == COUNT
+    assert t.update_many("t", SOURCES[form](expected())) == COUNT
     assert t.select("t", order_by="id") == expected()
     with pytest.raises(UniqueViolation) as caught:
-        t.insert_many("t", SOURCES[form]())
+        t.insert_many("t", SOURCES[form](expected()))
     assert caught.value.row_number == 1
 
 
 @pytest.mark.parametrize("form", SOURCES)
+def test_the_row_at_fault_is_named_in_every_form(t: Database, form: str) -> None:
+    t.insert_many("t", [{"id": 5_000}])
+    faults: list[tuple[int, dict[str, Any], type[Error]]] = [
+        (3, {"name": "a\0b"}, ValueRefused),
+        (1_999, {"name": "a\0b"}, ValueRefused),
+        (2_345, {"id": 1}, UniqueViolation),
+        (3_000, {"id": 5_000}, UniqueViolation),
+    ]
+    for place, change, error in faults:
+        given = [{"id": i, "name": f"n{i}", "x": 0.5, "at": WHEN} for i in range(1, 3_001)]
+        given[place - 1].update(change)
+        with pytest.raises(error, match=f"row {place}: ") as caught:
+            t.insert_many("t", SOURCES[form](given))
+        assert caught.value.row_number == place
+        assert t.count("t") == 1
+
+
+@pytest.mark.parametrize("form", SOURCES)
 def test_columns_picks_or_names(t: Database, form: str) -> None:
-    source = SOURCES[form]()
+    source = SOURCES[form](expected())
     if form in ("tuples", "lists"):
         source = [row[1::-1] for row in source]
     assert t.table("t").insert_many(source, columns=["name", "id"]) == COUNT
@@ -178,7 +202,7 @@ def test_decimals_and_nested_values_of_arrow(db: Database) -> None:
 
 
 def test_a_frame_without_rows_does_nothing(t: Database) -> None:
-    for frame in (pd.DataFrame({"id": []}), pl.DataFrame({"id": []}), arrow().slice(0, 0)):
+    for frame in (pd.DataFrame({"id": []}), pl.DataFrame({"id": []}), arrow(expected()).slice(0, 0)):
         assert t.insert_many("t", frame) == 0
 
 

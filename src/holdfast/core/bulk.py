@@ -268,15 +268,17 @@ def _tell_greatest(job: _Job) -> None:
 
 
 def _write_group(job: _Job, way: _Way, source: Source, batches: Iterator[Batch]) -> None:
+    writer = way.writer
     while (first := next(batches, None)) is not None:
         start = job.read + 1
-        if way.writer is None or first.count < way.writer.least:
-            _write(job, way, None, iter((first,)), start)
-            continue
         segment = chain((first,), islice(batches, job.segment - 1))
         # What yields the rows may use the connection, which is busy meanwhile.
-        streams = way.writer.overlaps and source.is_inert()
-        _write(job, way, way.writer, segment if streams else iter(list(segment)), start)
+        if writer and writer.overlaps and first.count >= writer.least and source.is_inert():
+            _write(job, way, writer, segment, start)
+            continue
+        held = list(segment) if writer else [first]
+        is_worth = writer and sum(batch.count for batch in held) >= writer.least
+        _write(job, way, writer if is_worth else None, iter(held), start)
 
 
 def _write(job: _Job, way: _Way, writer: Writer | None, batches: Iterator[Batch], start: int) -> None:

@@ -1,0 +1,135 @@
+"""Many rows, stopped in the middle: by a signal, by a row that is wrong, by a source that fails."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from holdfast import Database
+from holdfast.errors import Error
+
+THERE = 2_000
+BATCH = 30_000
+
+INTERRUPTED = """
+import sys, holdfast
+db = holdfast.connect(sys.argv[1])
+def rows():
+    for i in range(10**9):
+        if i == 30_000:
+            print("on the way", flush=True)
+        yield {"id": i % 2_000 + 1 if sys.argv[2] == "update_many" else i + 2_001, "n": 1}
+try:
+    getattr(db, sys.argv[2])("p", rows())
+except KeyboardInterrupt:
+    print(db.count("p"), db.count("p", {"n": 1}), flush=True)
+    db.insert("p", {"id": -1, "n": 0})
+"""
+
+KILLED = """
+import sys, holdfast
+db = holdfast.connect(sys.argv[1])
+print("ready", flush=True)
+for batch in range(100):
+    rows = ({"id": (batch + 1) * 1_000_000 + i, "n": batch} for i in range(30_000))
+    db.insert_many("p", rows if batch % 2 else list(rows))
+"""
+
+MEMORY = """
+import sys, holdfast
+def most_memory():
+    # Not getrusage: after a fork it starts with what the parent had.
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+db = holdfast.connect(sys.argv[1])
+verb = getattr(db, sys.argv[2])
+def rows(first, count):
+    return ({"id": i, "name": "x" * 40, "n": abs(i)} for i in range(first, first + count))
+verb("p", rows(-30, 30))
+before = most_memory()
+assert verb("p", rows(1, 1_000_000)) == (0 if verb == db.update_many else 1_000_000)
+print(most_memory() - before)
+"""
+
+
+@pytest.fixture
+def p(db: Database) -> Database:
+    db.create_table("p", {"id": "INTEGER PRIMARY KEY", "name": "TEXT", "n": "INTEGER"}, checks="n >= 0")
+    return db
+
+
+def child(code: str, *args: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *args],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("verb", ["insert_many", "upsert_many", "update_many"])
+def test_an_interrupted_call_leaves_nothing_and_a_usable_database(p: Database, url: str, verb: str) -> None:
+    p.insert_many("p", [{"id": i, "n": 0} for i in range(1, THERE + 1)])
+    with child(INTERRUPTED, url, verb) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "on the way\n"
+        time.sleep(random.Random(verb).uniform(0, 0.2))
+        started.send_signal(signal.SIGINT)
+        out, error = started.communicate(timeout=60)
+        assert (out, error, started.returncode) == (f"{THERE} 0\n", "", 0)
+    assert p.count("p") == THERE + 1
+
+
+def test_a_killed_process_leaves_whole_calls_only(p: Database, url: str) -> None:
+    times = random.Random(11)
+    for _ in range(4):
+        with child(KILLED, url) as started:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "ready\n"
+            time.sleep(times.uniform(0.05, 1))
+            started.kill()
+        # A server needs a moment to notice that its client is gone; the table waits for it.
+        counts = p.query("SELECT count(*) AS rows FROM p GROUP BY n")
+        assert {row["rows"] for row in counts} <= {BATCH}
+        for attempt in range(100):
+            try:
+                p.delete("p", all_rows=True)
+                break
+            except Error:
+                if attempt == 99:
+                    raise
+                time.sleep(0.05)
+
+
+@pytest.mark.parametrize("verb", ["insert_many", "upsert_many", "update_many"])
+def test_a_million_rows_need_little_memory(p: Database, url: str, engine_name: str, verb: str) -> None:
+    if engine_name not in ("sqlite", "embedded"):
+        pytest.skip("one PostgreSQL is enough for a million rows")
+    with child(MEMORY, url, verb) as started:
+        out, error = started.communicate(timeout=300)
+        assert started.returncode == 0, error
+    assert int(out) < 64 * 1024
+
+
+@pytest.mark.parametrize("verb", ["insert_many", "upsert_many", "update_many"])
+@pytest.mark.parametrize("place", [1, 300, 7_777, 25_000])
+def test_a_source_that_fails_names_no_row_and_leaves_nothing(p: Database, verb: str, place: int) -> None:
+    def given() -> Iterator[dict[str, Any]]:
+        for i in range(1, place):
+            yield {"id": i, "n": i}
+        raise LookupError("the source is gone")
+
+    with pytest.raises(LookupError, match="the source is gone"):
+        getattr(p, verb)("p", given())
+    assert p.count("p") == 0
+    assert p.insert("p", {"id": 1, "n": 1}) == 1
