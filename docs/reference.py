@@ -22,6 +22,8 @@ GIVEN = (
     ("holdfast.inspection", "Inspector", "holdfast.inspect"),
     ("holdfast.inspection.report", "Summary", "db.summary"),
     ("holdfast.backup.verify", "Report", "db.verify_backup"),
+    ("holdfast.backup.listing", "Backup", "db.list_backups"),
+    ("holdfast.backup.retention", "Pruned", "db.prune_backups"),
     ("holdfast.transfer.report", "CopyReport", "holdfast.copy_database"),
     ("holdfast.transfer.report", "ColumnCopy", "copyreport.columns"),
     ("holdfast.transfer.report", "LeftBehind", "copyreport.left_behind"),

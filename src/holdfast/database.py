@@ -21,16 +21,21 @@ from holdfast.core.where import OrderBy, Where
 from holdfast.engines.base import UNSET
 from holdfast.engines.names import check_identifier
 from holdfast.engines.registry import engine_for
-from holdfast.errors import ClosedError
+from holdfast.errors import ClosedError, Error
 from holdfast.settings import Target
 
 if TYPE_CHECKING:
+    import threading
+    from datetime import datetime, timedelta
+
     import pandas as pd
     import polars as pl
     import pyarrow as pa
     import sqlalchemy
     from numpy.typing import NDArray
 
+    from holdfast.backup.listing import Backup
+    from holdfast.backup.retention import Pruned
     from holdfast.backup.verify import Report
     from holdfast.inspection.report import Summary
     from holdfast.io.arrays import ArrayInfo
@@ -1251,6 +1256,89 @@ class Database:
         from holdfast.backup import verify
 
         return verify.verify_backup(self._executor, Path(path))
+
+    def list_backups(self, folder: PathLike) -> list[Backup]:
+        """The backups in a folder, of any database, the newest first; each is checked to its last byte."""
+        from holdfast.backup import listing
+
+        return listing.list_backups(Path(folder))
+
+    def prune_backups(
+        self,
+        folder: PathLike,
+        *,
+        keep_last: int = 0,
+        keep_daily: int = 0,
+        keep_weekly: int = 0,
+        keep_monthly: int = 0,
+        keep_yearly: int = 0,
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Remove the backups in a folder that no rule keeps.
+
+        A backup is kept if it is one of the last ones, or the newest of one of the last days, ISO weeks,
+        months or years (of UTC) that have one. Each database's backups are counted by themselves, by the
+        time that stands in them and not by that of the file. Only backups that are as they were written
+        count; damaged ones stay, and so does the newest sound one.
+
+        >>> path = db.backup_database("lab.sql")
+        >>> pruned = db.prune_backups(path.parent, keep_last=5, keep_daily=7, keep_monthly=12)
+        >>> pruned.removed
+        []
+
+        Raises:
+            InvalidQuery: if no rule keeps any.
+        """
+        from holdfast.backup import retention
+
+        keep = retention.Keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+        return retention.prune_backups(Path(folder), keep, dry_run=dry_run)
+
+    def backup_if_due(
+        self, folder: PathLike, every: str | timedelta = "02:00", *, extension: str | None = None, **keep: int
+    ) -> Path | None:
+        """Make a backup if one is due, prove it by restoring it, and then prune; ``None`` if none is due.
+
+        ``every`` is a time of day (``"02:00"``), a span (``"90m"``, ``"6h"``, ``"1d"``, ``"1w"``) or a
+        timedelta. Whether a backup is due follows from the sound ones of this database in ``folder``: one
+        that was missed is made up for. ``keep`` are the rules of :meth:`prune_backups`; without one nothing
+        is removed. Nothing is removed either after a backup that failed.
+
+        Raises:
+            BackupCorrupt: if the new backup could not be proven.
+            DatabaseBusy: if another process makes one there.
+        """
+        from holdfast.backup import schedule
+
+        return schedule.run_due(self._executor, schedule.plan_of(Path(folder), every, extension, keep))
+
+    def next_backup(self, folder: PathLike, every: str | timedelta = "02:00") -> datetime:
+        """When the next backup is due, in UTC; one that is overdue was due in the past, or is now."""
+        from holdfast.backup import schedule
+
+        return schedule.due(self._executor, schedule.plan_of(Path(folder), every, None, {}))
+
+    def schedule_backups(
+        self,
+        folder: PathLike,
+        every: str | timedelta = "02:00",
+        *,
+        extension: str | None = None,
+        stop: threading.Event | None = None,
+        tell: Callable[[Path | Error], None] | None = None,
+        **keep: int,
+    ) -> None:
+        """Do :meth:`backup_if_due` whenever it is time, until ``stop`` is set.
+
+        ``tell`` is called with the path of each backup that was made, and with each failure.
+
+        What fails is logged by the logger ``holdfast.backup`` and tried again after a minute, and then each
+        time after twice as long, up to half an hour.
+        """
+        from holdfast.backup import schedule
+
+        plan = schedule.plan_of(Path(folder), every, extension, keep)
+        schedule.run_forever(self._executor, plan, stop=stop, tell=tell)
 
 
 def _frame(result: Result) -> pd.DataFrame:

@@ -29,7 +29,8 @@
     ├── DatabaseBusy (TimeoutError)          another connection held a lock for too long
     ├── ImportFailed (ValueError)            a file or a frame that cannot be loaded as it is
     ├── BackupError
-    │   └── BackupCorrupt                    a backup whose content is not what was written
+    │   ├── BackupCorrupt                    a backup whose content is not what was written
+    │   └── NotABackup                       a file of another program
     └── DatabaseError                        anything else the database said
 
 Messages never carry a parameter value or a secret; only an import quotes the cell of a file that is at fault.
@@ -216,6 +217,10 @@ class BackupError(Error):
 
 class BackupCorrupt(BackupError):
     """A backup does not hold what was written into it."""
+
+
+class NotABackup(BackupError):
+    """A file that Holdfast did not write as a backup, so that nothing can tell whether it is whole."""
 
 
 class DatabaseError(Error):

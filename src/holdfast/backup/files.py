@@ -1,4 +1,4 @@
-"""Files of backups: written beside their place and put there whole, and read in blocks with a sum of them."""
+"""Files of backups: written beside their place and put there whole, and read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from holdfast.errors import BackupError, Error
-
-_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -67,19 +64,3 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
         raise BackupError(f"{path} cannot be read: {exc.strerror}") from exc
     with file:
         yield file
-
-
-def blocks(file: IO[bytes], size: int) -> Iterator[bytes]:
-    """The first ``size`` bytes of a file."""
-    file.seek(0)
-    while size and (block := file.read(min(_BLOCK, size))):
-        size -= len(block)
-        yield block
-
-
-def digest(file: IO[bytes], size: int) -> Any:
-    """The SHA-256 of the first ``size`` bytes of a file."""
-    found = sha256()
-    for block in blocks(file, size):
-        found.update(block)
-    return found

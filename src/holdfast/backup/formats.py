@@ -49,6 +49,8 @@ class Format:
     "Whether every engine can read what another one wrote."
 
 
+# Written out, because the engines may not be installed that write them.
+OWN = (".db", ".sqlite", ".sqlite3", ".dump")
 _PLAIN = Format((".sql",), plain.write, plain.opened)
 
 
@@ -67,3 +69,18 @@ def format_of(path: Path, engine: Engine) -> Format:
             hint=f"name it {path.with_suffix(_PLAIN.extensions[0]).name}; known: {', '.join(known)}",
         )
     return form
+
+
+def opened(path: Path) -> AbstractContextManager[Source]:
+    """Open a backup of whatever engine, after all of it was checked.
+
+    Raises:
+        NotSupported: if the extension is none of a backup's.
+        BackupError: if it is not what it should be.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _PLAIN.extensions:
+        return plain.opened(path, unverified=False)
+    if suffix in OWN:
+        return own.opened(path, unverified=False)
+    raise NotSupported(f"{path} has no extension of a backup's")

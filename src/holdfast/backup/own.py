@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.backup import apart
 from holdfast.backup.content import translated
-from holdfast.backup.files import reading
-from holdfast.backup.manifest import Manifest, now
-from holdfast.backup.trailer import seal_file, unsealed
+from holdfast.backup.manifest import Manifest, name_of, now
+from holdfast.backup.trailer import checked, seal_file
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import Content
-from holdfast.errors import BackupCorrupt, NotSupported
+from holdfast.errors import BackupCorrupt, BackupError, NotABackup, NotSupported
 
 
 def write(executor: Executor, table: str | None, path: Path, advance: Advance | None) -> None:
@@ -32,7 +31,7 @@ def write(executor: Executor, table: str | None, path: Path, advance: Advance | 
             tables = {name: engine.copies.content(raw, name) for name in names}
             if advance is not None:
                 advance(sum(content.rows for content in tables.values()))
-    seal_file(path, Manifest(engine.name, created, tables, known))
+    seal_file(path, Manifest(engine.name, name_of(executor.target), created, tables, known))
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,20 @@ def opened(path: Path, *, unverified: bool) -> Iterator[Own]:
         BackupCorrupt: if it is cut short, changed, or not ours.
         BackupError: if there is none.
     """
-    with reading(path) as file:
-        found = unsealed(path, file)
-        if found is None and not unverified:
-            raise BackupCorrupt(
-                f"{path} does not end as a backup does: it is cut short, or another program wrote it",
-                hint="use another backup; unverified=True takes what another program wrote as it is",
-            )
-        size = file.seek(0, os.SEEK_END)
-    yield Own(path, size, found.manifest if found else None)
+    if not path.exists():
+        raise BackupError(f"there is no backup {path}")
+    try:
+        size, end, is_database = apart.read(path)
+    except OSError as exc:
+        raise BackupError(f"{path} cannot be read: {exc}") from exc
+    if end is None and is_database and not unverified:
+        raise NotABackup(
+            f"{path} is a SQLite database that Holdfast did not write as a backup",
+            hint="unverified=True takes it as it is",
+        )
+    if end is None and not unverified:
+        raise BackupCorrupt(
+            f"{path} does not end as a backup does: it is cut short, or another program wrote it",
+            hint="use another backup; unverified=True takes what another program wrote as it is",
+        )
+    yield Own(path, size, None if end is None else checked(path, end).manifest)

@@ -20,16 +20,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
+from holdfast.backup.apart import blocks, digest, end_of
 from holdfast.backup.content import content_of, translated
-from holdfast.backup.files import blocks, digest, reading
-from holdfast.backup.manifest import FORMAT, Manifest, now
-from holdfast.backup.trailer import cut_short, seal, unsealed
+from holdfast.backup.files import reading
+from holdfast.backup.manifest import FORMAT, Manifest, name_of, now
+from holdfast.backup.trailer import checked, cut_short, seal
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import Content
 from holdfast.engines.sqltext import iter_statements
-from holdfast.errors import BackupCorrupt, BackupError
+from holdfast.errors import BackupCorrupt, BackupError, NotABackup
 
 _FIRST = b"-- Holdfast backup, format "
 _BUFFER = 1 << 20
@@ -48,7 +49,7 @@ def write(executor: Executor, table: str | None, path: Path, advance: Advance | 
         tables = {name: content_of(executor, name, advance) for name in dump.tables(raw, table)}
         longest = max((content.longest for content in tables.values()), default=0)
         known = dump.write(raw, table, longest, text.put)
-        text.finish(Manifest(executor.engine.name, text.created, tables, known))
+        text.finish(Manifest(executor.engine.name, name_of(executor.target), text.created, tables, known))
 
 
 class _Text:
@@ -117,13 +118,14 @@ def opened(path: Path, *, unverified: bool) -> Iterator[Plain]:
 
 def _checked(path: Path, file: IO[bytes], unverified: bool) -> Plain:
     head = file.read(len(_FIRST))
-    found = unsealed(path, file)
-    if found is not None:
+    end = end_of(file)
+    if end is not None:
+        found = checked(path, end)
         return Plain(path, found.size, found.manifest, file, found.digest)
     if head.startswith(_FIRST) or _FIRST.startswith(head):
         raise cut_short(path)
     if not unverified:
-        raise BackupError(
+        raise NotABackup(
             f"{path} was not written by Holdfast, so nothing can tell whether it is whole",
             hint="unverified=True runs it as it is",
         )

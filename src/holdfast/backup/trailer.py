@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from holdfast.backup.files import digest
+from holdfast.backup.apart import MARK, End, digest
 from holdfast.backup.manifest import Manifest
 from holdfast.errors import BackupCorrupt
-
-_MARK = b"-- Holdfast trailer "
-_LONGEST = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,54 +30,33 @@ def seal(file: IO[bytes], found: Any, manifest: Manifest) -> None:
     """End a file whose bytes so far, with the newline that comes now, have the sum ``found``."""
     text = json.dumps(manifest.as_json()).encode()
     found.update(b"\n" + text)
-    file.write(b"\n" + _MARK + found.hexdigest().encode() + b" " + text + b"\n")
+    file.write(b"\n" + MARK + found.hexdigest().encode() + b" " + text + b"\n")
 
 
 def seal_file(path: Path, manifest: Manifest) -> None:
-    """End a file that an engine's own tool wrote."""
+    """End a file that an engine's own tool wrote, and that nobody has open."""
     with path.open("rb+") as file:
-        seal_at = file.seek(0, os.SEEK_END)
-        found = digest(file, seal_at)
-        file.seek(seal_at)
+        size = file.seek(0, os.SEEK_END)
+        found = digest(file, size)
+        file.seek(size)
         seal(file, found, manifest)
 
 
-def unsealed(path: Path, file: IO[bytes]) -> Seal | None:
-    """Check every byte of a file; ``None`` if it has no trailer.
+def checked(path: Path, end: End) -> Seal:
+    """What the end of a file proves.
 
     Raises:
-        BackupCorrupt: if it is not as it was written.
+        BackupCorrupt: if the file is not as it was written.
     """
-    last, start = _last_line(file, file.seek(0, os.SEEK_END))
-    if not last.startswith(_MARK):
-        return None
-    if not last.endswith(b"}\n"):
+    if not end.is_whole:
         raise cut_short(path)
-    stated, _, text = last[len(_MARK) : -1].partition(b" ")
-    found = digest(file, start)
-    before = found.hexdigest()
-    found.update(text)
-    if found.hexdigest().encode() != stated:
+    if end.found != end.stated:
         raise BackupCorrupt(
             f"{path} is not as it was written: its checksum differs", hint="use another backup"
         )
-    return Seal(start, before, Manifest.of_json(path, json.loads(text)))
+    return Seal(end.size, end.digest, Manifest.of_json(path, json.loads(end.text)))
 
 
 def cut_short(path: Path) -> BackupCorrupt:
     """The error for a file without its end."""
     return BackupCorrupt(f"{path} is cut short: its end is missing", hint="use another backup")
-
-
-def _last_line(file: IO[bytes], size: int) -> tuple[bytes, int]:
-    """The last line with its newline, and where it begins."""
-    tail, start = b"", size
-    while start and size - start < _LONGEST:
-        step = min(max(len(tail), 1 << 16), start)
-        start -= step
-        file.seek(start)
-        tail = file.read(step) + tail
-        newline = tail.rfind(b"\n", 0, -1)
-        if newline >= 0:
-            return tail[newline + 1 :], start + newline + 1
-    return tail, start

@@ -1,27 +1,211 @@
-"""Commands for backups: backup, verify, restore."""
+"""Commands for backups: backup, verify, restore, backups, prune, schedule."""
 
 from __future__ import annotations
 
+import re
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast.cli import opening
-from holdfast.errors import BackupCorrupt
+from holdfast.cli.output import show
+from holdfast.errors import BackupCorrupt, BackupError, ConfigurationError, Error, InvalidQuery
 
 if TYPE_CHECKING:
+    from holdfast.backup.listing import Backup
     from holdfast.backup.report import Report
     from holdfast.database import Database
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", show_default=False)]
 
 
-def backup(url: opening.URL, path: File) -> None:
-    """Write a backup of the whole database; readers and writers go on."""
-    with opening.to_read(url) as db:
-        written = db.backup_database(path)
-    print(f"wrote {written}")
+Every = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN", help="A time of day, as 02:00, or a span: 90m, 6h, 1d, 1w.", show_default=False
+    ),
+]
+KeepLast = Annotated[int, typer.Option(help="Keep the last ones.")]
+KeepDaily = Annotated[int, typer.Option(help="Keep the newest of each of so many days.")]
+KeepWeekly = Annotated[int, typer.Option(help="... of so many weeks.")]
+KeepMonthly = Annotated[int, typer.Option(help="... of so many months.")]
+KeepYearly = Annotated[int, typer.Option(help="... of so many years.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the backups are.", show_default=False)]
+
+
+def backup(
+    url: opening.URL,
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The backup to write; with --every the folder.", show_default=False
+        ),
+    ],
+    every: Every = None,
+    keep_last: KeepLast = 0,
+    keep_daily: KeepDaily = 0,
+    keep_weekly: KeepWeekly = 0,
+    keep_monthly: KeepMonthly = 0,
+    keep_yearly: KeepYearly = 0,
+) -> None:
+    """Write a backup of the whole database; readers and writers go on.
+
+    With --every it goes on until it is interrupted: it makes each backup when it is due, proves it, and
+    removes those that no --keep option keeps.
+    """
+    keep = _keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+    if every is None:
+        if keep:
+            raise InvalidQuery(
+                "the --keep options need --every", hint="holdfast prune FOLDER removes old ones"
+            )
+        with opening.to_read(url) as db:
+            print(f"wrote {db.backup_database(path)}")
+        return
+    _make_and_watch(url, path, every, keep)
+
+
+def _make_and_watch(url: str, folder: Path, every: str, keep: dict[str, Any]) -> None:
+    def tell(result: Path | Error) -> None:
+        is_made = isinstance(result, Path)
+        print(
+            f"{'wrote and proved' if is_made else 'failed:'} {result}",
+            file=sys.stdout if is_made else sys.stderr,
+            flush=True,
+        )
+
+    with opening.to_change(url) as db:
+        moment = _local(db.next_backup(folder, every))
+        print(f"backups go to {folder}; the next is due {moment}", flush=True)
+        db.schedule_backups(folder, every, tell=tell, **keep)
+
+
+def _local(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _keep(last: int, daily: int, weekly: int, monthly: int, yearly: int) -> dict[str, Any]:
+    given = {"last": last, "daily": daily, "weekly": weekly, "monthly": monthly, "yearly": yearly}
+    return {f"keep_{name}": count for name, count in given.items() if count}
+
+
+def backups(folder: Folder) -> None:
+    """List the backups in a folder, the newest first, each checked to its last byte."""
+    from holdfast.backup.listing import list_backups
+
+    found = list_backups(folder)
+    columns = ["backup", "made", "database", "tables", "rows", "bytes", "state"]
+    show(
+        columns,
+        [
+            [
+                item.path.name,
+                _local(item.created) if item.created else None,
+                item.database or None,
+                len(item.tables) if item.ok else None,
+                sum(item.tables.values()) if item.ok else None,
+                item.size,
+                "ok" if item.ok else "DAMAGED",
+            ]
+            for item in found
+        ],
+    )
+    if damaged := [item for item in found if not item.ok]:
+        raise BackupCorrupt(str(damaged[0].problem), hint="keep it apart; it restores nothing")
+
+
+def prune(
+    folder: Folder,
+    keep_last: KeepLast = 0,
+    keep_daily: KeepDaily = 0,
+    keep_weekly: KeepWeekly = 0,
+    keep_monthly: KeepMonthly = 0,
+    keep_yearly: KeepYearly = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove the backups in a folder that no rule keeps; damaged ones and the newest sound one stay."""
+    from holdfast.backup.retention import Keep, prune_backups
+
+    keep = Keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+    pruned = prune_backups(folder, keep, dry_run=dry_run)
+    rows = [[item.path.name, _made(item), "kept: " + ", ".join(reasons)] for item, reasons in pruned.kept]
+    what = "would be removed" if dry_run else "removed"
+    rows += [[item.path.name, _made(item), what] for item in pruned.removed]
+    rows += [[item.path.name, _made(item), "damaged, left alone"] for item in pruned.damaged]
+    show(["backup", "made", "what"], rows)
+
+
+def _made(item: Backup) -> str | None:
+    return _local(item.created) if item.created else None
+
+
+def schedule(
+    url: opening.URL,
+    folder: Folder,
+    every: Annotated[
+        str, typer.Option(metavar="WHEN", help="A time of day, as 02:00, or a span: 90m, 6h, 1d, 1w.")
+    ] = "02:00",
+    keep_last: KeepLast = 0,
+    keep_daily: KeepDaily = 0,
+    keep_weekly: KeepWeekly = 0,
+    keep_monthly: KeepMonthly = 0,
+    keep_yearly: KeepYearly = 0,
+    cron: Annotated[bool, typer.Option("--cron", help="Print a line for crontab.")] = False,
+    systemd: Annotated[bool, typer.Option("--systemd", help="Print a service and its timer.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether one is overdue; exit code 1 if so.")
+    ] = False,
+) -> None:
+    """Make the backup that is due, if one is, prove it and prune; or print what runs this command in time.
+
+    A backup that was missed is made up for the next time that this runs.
+    """
+    keep = _keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+    if cron or systemd:
+        _print_schedule(folder, every, _again(url, folder, every, keep), cron=cron, systemd=systemd)
+        return
+    with opening.to_change(url) as db:
+        moment = db.next_backup(folder, every)
+        if check and moment <= datetime.now(UTC):
+            raise BackupError(
+                f"a backup is overdue since {_local(moment)}", hint="without --check it is made"
+            )
+        path = None if check else db.backup_if_due(folder, every, **keep)
+        print(f"wrote and proved {path}" if path else f"the next backup is due {_local(moment)}")
+
+
+def _print_schedule(folder: Path, every: str, command: list[str], *, cron: bool, systemd: bool) -> None:
+    from holdfast.backup.schedule import Every, cron_line, systemd_units
+
+    texts = {"crontab": cron_line(Every.of(every), command) + "\n"} if cron else {}
+    if systemd:
+        name = re.sub(r"[^\w-]+", "-", folder.resolve().name) or "database"
+        texts |= systemd_units(Every.of(every), command, name)
+    for title, text in texts.items():
+        print(f"# {title}\n{text}", end="")
+
+
+def _again(url: str, folder: Path, every: str, keep: dict[str, int]) -> list[str]:
+    """This command as another program calls it, with whole paths.
+
+    Raises:
+        ConfigurationError: if it would have to hold a password.
+    """
+    from holdfast.settings import resolve
+
+    target = resolve(url)
+    if target.password:
+        raise ConfigurationError(
+            "the URL holds a password, which would stand in the schedule",
+            hint="put it into .pgpass or PGPASSWORD, or set HOLDFAST_URL there, and leave it out",
+        )
+    place = str(target.path.resolve()) if target.path else url
+    options = [f"--{name.replace('_', '-')}={count}" for name, count in keep.items()]
+    command = [sys.executable, "-m", "holdfast", "schedule", place, str(folder.resolve())]
+    return [*command, f"--every={every}", *options]
 
 
 def verify(url: opening.URL, path: File) -> None:
@@ -73,4 +257,4 @@ def restore(
         print("nothing was changed")
 
 
-COMMANDS = (backup, verify, restore)
+COMMANDS = (backup, verify, restore, backups, prune, schedule)
