@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from holdfast import errors
+from holdfast import Database, errors
 
 TYPES = {
     "id": "INTEGER PRIMARY KEY",
@@ -339,3 +340,35 @@ def test_columns_of_one_name_are_refused(db):
                 read(sql)
     assert db.query('SELECT 1 AS "a:1"') == [{"a:1": 1}]
     assert list(db.stream('SELECT 1 AS "a:1"')) == [{"a:1": 1}]
+
+
+@pytest.mark.parametrize("late", [0, 499, 500, 1700])
+def test_a_value_that_comes_late_changes_no_other(db: Database, engine_name: str, late: int) -> None:
+    if engine_name != "sqlite":
+        pytest.skip("PostgreSQL keeps to the declared types")
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "i": "BIGINT", "f": "REAL", "b": bool, "s": "TEXT"})
+    rows: list[dict[str, Any]] = [
+        {
+            "id": number,
+            "i": None if number % 7 == 3 else number,
+            "f": None if number % 7 == 4 else number / 4,
+            "b": None if number % 7 == 5 else number % 2 == 0,
+            "s": None if number % 7 == 6 else str(number),
+        }
+        for number in range(1800)
+    ]
+    db.insert_many("t", rows)
+    plain = db.to_dataframe("t", order_by="id")
+    assert [str(plain[name].dtype) for name in plain] == ["int64", "Int64", "float64", "boolean", "str"]
+    for name in ("i", "b", "s"):
+        assert [None if pd.isna(value) else value for value in plain[name]] == [row[name] for row in rows]
+    assert plain["f"].isna().sum() == sum(row["f"] is None for row in rows)
+    with db.engine.begin() as bare:
+        bare.exec_driver_sql("UPDATE t SET i = 'x', f = 'y', b = 'z', s = x'00' WHERE id = ?", (late,))
+    rows[late].update(i="x", f="y", b="z", s=b"\0")
+    mixed = db.to_dataframe("t", order_by="id")
+    for name in ("i", "f", "b", "s"):
+        assert mixed[name].dtype == object
+        assert [(type(value), value) for value in mixed[name]] == [
+            (type(row[name]), row[name]) for row in rows
+        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from datetime import date, datetime
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import holdfast
 from holdfast import Database
 from holdfast.errors import (
     ColumnNotFound,
@@ -321,6 +323,42 @@ def test_several_streams_at_once_and_one_left_early(db: Database) -> None:
     db.drop_table("n")
 
 
+def test_a_large_stream_left_early_leaves_a_connection_that_works(db: Database) -> None:
+    numbers = (
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n"
+    )
+    for _ in range(3):
+        rows = db.stream(numbers, batch_size=100)
+        assert next(rows) == {"i": 1}
+        rows.close()  # type: ignore[attr-defined]
+        assert sum(1 for _ in db.stream("SELECT 1 AS one UNION ALL SELECT 2", batch_size=1)) == 2
+
+
+def test_a_slow_reader_is_not_cut_off_by_the_time_a_statement_may_take(
+    db: Database, url: str, engine_name: str
+) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite has no such limit")
+    db.execute("ALTER ROLE CURRENT_USER SET statement_timeout = '250ms'")
+    try:
+        with holdfast.connect(url) as limited:
+            rows = limited.stream("SELECT repeat('x', 1000) AS x, i FROM generate_series(1, 50000) AS i")
+            assert next(rows)["i"] == 1
+            time.sleep(0.5)
+            assert sum(1 for _ in rows) == 49_999
+    finally:
+        db.execute("ALTER ROLE CURRENT_USER RESET statement_timeout")
+
+
+def test_an_error_in_the_middle_of_a_stream_is_typed(db: Database, engine_name: str) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite divides by zero")
+    rows = db.stream("SELECT 1 / (5000 - i) AS v FROM generate_series(1, 9000) AS i", batch_size=100)
+    with pytest.raises(Error, match="refused by its type"):
+        list(rows)
+    assert db.execute("SELECT 1").scalar() == 1
+
+
 def test_a_stream_keeps_memory_flat(db: Database) -> None:
     db.create_table("n", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
     db.insert_many("n", ({"v": "x" * 200} for _ in range(20_000)))
@@ -356,8 +394,6 @@ def test_ddl_by_hand_is_noticed(t: Database) -> None:
 
 
 def test_ddl_of_another_connection_is_noticed_by_its_error(t: Database, url: str) -> None:
-    import holdfast
-
     t.get("t", 1)
     with holdfast.connect(url) as other:
         other.rename_column("t", "v", "w")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core import bulk, query, rows, schema
 from holdfast.core.executor import Executor
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BATCH = 10_000
+# What is read at once: rows that are still in the processor's cache when their columns are packed.
+_PORTION = 500
 
 
 def _pandas() -> Any:
@@ -41,30 +44,146 @@ def to_dataframe(executor: Executor, table_or_sql: str, *args: Any, **kwargs: An
     Python values. A column of which some values are no values of its type is an object column, too.
     """
     pandas = _pandas()
-    names, types, batches = query.stream_typed(executor, table_or_sql, *args, **kwargs)
-    query.refuse_same_names(names)
-    kinds = [executor.engine.types.codec(text).kind.name if text else None for text in types]
-    columns: list[list[Any]] = [[] for _ in names]
-    for batch in batches:
-        for column, values in zip(columns, zip(*batch, strict=True), strict=True):
-            column.extend(values)
-    return _frame(pandas, names, kinds, columns)
+    asked = query.reading(executor, table_or_sql, *args, **kwargs)
+    query.refuse_same_names(asked.names)
+    kinds = [executor.engine.types.codec(text).kind.name if text else None for text in asked.types]
+    columns = [_Column(pandas, kind) for kind in kinds]
+    for batch in asked.raw(executor, _PORTION):
+        for column, values in zip(columns, asked.shape.columns(batch), strict=True):
+            column.add(values)
+    return _frame(pandas, asked.names, columns)
 
 
 def result_to_dataframe(result: query.Result) -> pd.DataFrame:
     """The rows of a result that is read already, typed as :func:`to_dataframe` has it."""
     pandas = _pandas()
     query.refuse_same_names(result.columns)
-    columns = [list(values) for values in zip(*result.tuples, strict=True)] or [[] for _ in result.columns]
-    return _frame(pandas, result.columns, result.kinds, columns)
+    columns = [_Column(pandas, kind) for kind in result.kinds]
+    for column, values in zip(columns, zip(*result.tuples, strict=True), strict=False):
+        column.add(values)
+    return _frame(pandas, result.columns, columns)
 
 
-def _frame(pandas: Any, names: Sequence[str], kinds: Sequence[Any], columns: list[list[Any]]) -> pd.DataFrame:
+def _frame(pandas: Any, names: Sequence[str], columns: list[_Column]) -> pd.DataFrame:
     series: dict[str, Any] = {}
-    for name, kind in zip(names, kinds, strict=True):
-        series[name] = _series(pandas, kind, columns.pop(0))
+    for name in names:
+        series[name] = columns.pop(0).series()
     frame: pd.DataFrame = pandas.DataFrame(series, columns=list(names))
     return frame
+
+
+class _Column:
+    """The values of a column as they come: packed as long as each is of its kind, then as they are."""
+
+    def __init__(self, pandas: Any, kind: Any) -> None:
+        self._pandas = pandas
+        self._kind = kind
+        self._packing = _packing(pandas, kind)
+        self._parts: list[Any] = []
+        self._values: list[Any] = []
+
+    def add(self, values: Sequence[Any]) -> None:
+        if self._packing is not None:
+            packed = self._packing.pack(values)
+            if packed is not None:
+                self._parts.append(packed)
+                return
+            self._values = [value for part in self._parts for value in self._packing.unpack(part)]
+            self._packing, self._parts = None, []
+        self._values += values
+
+    def series(self) -> Any:
+        if self._packing is None:
+            return _series(self._pandas, self._kind, self._values)
+        parts, self._parts = self._parts, []
+        return self._packing.series(self._pandas, parts)
+
+
+class _Packing(Protocol):
+    """A form for values of one kind: ``None`` for what does not fit it, and back without a difference."""
+
+    def pack(self, values: Sequence[Any]) -> Any: ...
+    def unpack(self, part: Any) -> list[Any]: ...
+    def series(self, pandas: Any, parts: list[Any]) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """NumPy arrays, and masks of what is NULL where anything is."""
+
+    type: type
+    dtype: str
+    null: Any
+    masked: str | None
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        import numpy as np
+
+        types = set(map(type, values))
+        if types == {self.type}:
+            return np.array(values, self.dtype), None
+        if not types <= {self.type, type(None)}:
+            return None
+        mask = np.array([value is None for value in values])
+        return np.array([self.null if value is None else value for value in values], self.dtype), mask
+
+    def unpack(self, part: Any) -> list[Any]:
+        values, mask = part
+        found: list[Any] = values.tolist()
+        if mask is None:
+            return found
+        return [None if null else value for value, null in zip(found, mask.tolist(), strict=True)]
+
+    def series(self, pandas: Any, parts: list[Any]) -> Any:
+        import numpy as np
+
+        values = np.concatenate([values for values, _ in parts]) if parts else np.array([], self.dtype)
+        if self.masked is None or all(mask is None for _, mask in parts):
+            return pandas.Series(values)
+        masks = [np.zeros(len(values), bool) if mask is None else mask for values, mask in parts]
+        return pandas.Series(getattr(pandas.arrays, self.masked)(values, np.concatenate(masks)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Arrow arrays, which are what pandas keeps texts in."""
+
+    arrow: Any
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        if not set(map(type, values)) <= {str, type(None)}:
+            return None
+        return self.arrow.array(values, self.arrow.large_string())
+
+    def unpack(self, part: Any) -> list[Any]:
+        found: list[Any] = part.to_pylist()
+        return found
+
+    def series(self, pandas: Any, parts: list[Any]) -> Any:
+        texts = self.arrow.chunked_array(parts, self.arrow.large_string())
+        return pandas.Series(pandas.array(texts.combine_chunks(), dtype="str"))
+
+
+_NUMBERS: dict[KindName | None, _Packing] = {
+    "integer": _Numbers(int, "int64", 0, "IntegerArray"),
+    "boolean": _Numbers(bool, "bool", False, "BooleanArray"),
+    "float": _Numbers(float, "float64", float("nan"), None),
+}
+
+
+def _packing(pandas: Any, kind: Any) -> _Packing | None:
+    if kind != "text" or not _has_texts(pandas):
+        return _NUMBERS.get(kind)
+    try:
+        import pyarrow as pa
+    except ImportError:
+        return None
+    return _Texts(pa)
+
+
+def _has_texts(pandas: Any) -> bool:
+    # Before pandas 3 "str" made texts of everything, of None as well.
+    return int(pandas.__version__.split(".")[0]) >= 3
 
 
 def _series(pd: Any, kind: KindName | None, values: list[Any]) -> Any:
@@ -107,8 +226,7 @@ def _floats(pd: Any, values: list[Any]) -> Any:
 
 
 def _texts(pd: Any, values: list[Any]) -> Any:
-    # Before pandas 3 "str" made texts of everything, of None as well.
-    return pd.Series(values, dtype="str" if int(pd.__version__.split(".")[0]) >= 3 else object)
+    return pd.Series(values, dtype="str" if _has_texts(pd) else object)
 
 
 def _moments(pd: Any, values: list[Any]) -> Any:

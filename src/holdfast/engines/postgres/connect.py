@@ -7,6 +7,7 @@ import itertools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, NoReturn
 
 import psycopg
@@ -42,6 +43,7 @@ FLOAT4 = 700
 IDLE_IN_TRANSACTION = 60.0
 # What a statement may take longer than its timeout until we stop waiting for the answer.
 GRACE = 5.0
+FIRST_IN_PORTIONS = 170_000
 
 driver_error: tuple[type[Exception], ...] = (psycopg.Error,)
 _refreshes = itertools.count()
@@ -275,9 +277,16 @@ def stream(
     """Batches of rows from a cursor of the server, which writes of the same transaction do not change.
 
     The driver's own server cursor would be closed in whatever transaction comes next, which that aborts.
+    A connection that nobody else uses meanwhile needs no cursor: the server then goes on while rows are read.
     """
     name, cursor = f"hf_{uuid.uuid4().hex}", RawCursor(raw)
     _trust_known_types(cursor)
+    if raw.pgconn.transaction_status == TransactionStatus.IDLE and _takes_its_time(cursor):
+        rows: Any = cursor.stream(sql, params, binary=binary, size=min(size, 1000))
+        with contextlib.closing(rows):
+            while batch := list(islice(rows, size)):
+                yield batch
+        return
     cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", params, prepare=False)
     fetch = f"FETCH FORWARD {size} FROM {name}"
     try:
@@ -286,6 +295,13 @@ def stream(
     finally:
         if lasts() and not raw.closed and raw.pgconn.transaction_status == TransactionStatus.INTRANS:
             cursor.execute(f"CLOSE {name}", prepare=False)
+
+
+def _takes_its_time(cursor: Any) -> bool:
+    """Whether a statement may last as long as its rows are read, and libpq gives them in portions."""
+    if psycopg.pq.version() < FIRST_IN_PORTIONS:
+        return False
+    return bool(cursor.execute("SHOW statement_timeout").fetchone() == ("0",))
 
 
 def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
