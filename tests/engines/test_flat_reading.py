@@ -1,4 +1,4 @@
-"""What reads a million rows one by one or page by page holds few of them, measured in a process of its own."""
+"""What reads a million rows one by one or page by page holds few: seen from a process of its own."""
 
 from __future__ import annotations
 
@@ -64,4 +64,3 @@ def test_reading_a_million_rows_keeps_memory_flat(db: Database, url: str) -> Non
         )
         assert child.returncode == 0, child.stderr
         assert int(child.stdout) < 64 * MIB, way
-        print(way, int(child.stdout) / MIB)
