@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast import errors
-from holdfast.engines.postgres import columnar
+from holdfast.engines.postgres import columnar, packing
 from holdfast.io import arrow
 
 TYPES = {
@@ -406,3 +406,92 @@ def test_one_statement_is_all_that_a_query_is(db):
         with contextlib.suppress(errors.Error):
             db.to_arrow(crafted)
         assert db.table_exists("victim")
+
+
+LOOKED_AT = {"REAL", "CHAR(3)", "NUMERIC(60,4)", "TIMESTAMP(3)", "JSON", "JSONB", "UUID"}
+"""Types whose values are not packed as they are."""
+
+
+def test_packed_columns_go_in_as_their_values_do(db, engine_name, monkeypatch):
+    if engine_name == "sqlite":
+        pytest.skip("it takes values")
+    for place, type_ in enumerate(NARROW):
+        for name in ("t", "packed", "plain"):
+            db.execute(f"CREATE TABLE {name}{place} (id INTEGER, a {type_})")
+    asked = []
+    pack = packing.Packer.pack
+    values = st.sampled_from(list(NARROW)).flatmap(
+        lambda type_: st.tuples(st.just(type_), st.lists(st.none() | NARROW[type_], min_size=21, max_size=23))
+    )
+
+    def counted(self, arrays):
+        asked.append(pack(self, arrays))
+        return asked[-1]
+
+    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(values)
+    def check(drawn):
+        type_, held = drawn
+        place = list(NARROW).index(type_)
+        for name in ("t", "packed", "plain"):
+            db.delete(f"{name}{place}", all_rows=True)
+        db.insert_many(f"t{place}", [{"id": number, "a": value} for number, value in enumerate(held)])
+        table = db.to_arrow(f"t{place}", order_by="id")
+        asked.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(packing.Packer, "pack", counted)
+            assert db.from_arrow(table, f"packed{place}", "append") == len(held)
+        is_packed = type_ not in LOOKED_AT and not any(isinstance(value, np.ndarray) for value in held)
+        assert [data is not None for data in asked] == [is_packed]
+        with monkeypatch.context() as patch:
+            patch.setattr(packing.Packer, "pack", lambda self, arrays: None)
+            db.from_arrow(table, f"plain{place}", "append")
+        found = repr(db.select(f"packed{place}", order_by="id"))
+        assert found == repr(db.select(f"t{place}", order_by="id"))
+        assert found == repr(db.select(f"plain{place}", order_by="id"))
+
+    check()
+
+
+def rows_of(**columns):
+    """A frame of 60 rows that end with the given ones."""
+    return pa.table({name: [*[first] * (60 - len(rest)), *rest] for name, (first, *rest) in columns.items()})
+
+
+def test_a_row_that_does_not_go_in_is_named_whatever_way_it_took(db, engine_name):
+    db.create_table(
+        "t", {"id": "INTEGER PRIMARY KEY", "n": "TEXT NOT NULL", "v": "VARCHAR(3)", "m": "NUMERIC(4,1)"}
+    )
+    ids = {"id": (0, *range(1, 60))}
+    bad = {
+        "NUL": ({**ids, "n": ("a", "a\0")}, 60, "n"),
+        "required": ({**ids, "n": ("a", None, "a")}, 59, "n"),
+        "unique": ({"id": (0, *range(1, 59), 7), "n": ("a", "b")}, 60, "t"),
+        "long": ({**ids, "n": ("a", "b"), "v": ("a", "abcd", "b")}, 59, "v"),
+        "digits": ({**ids, "n": ("a", "b"), "m": (Decimal("1.00"), Decimal("1.25"))}, 60, "m"),
+    }
+    for data, row, column in bad.values():
+        for write in (db.insert_many, lambda table, data: db.from_arrow(data, table, "append")):
+            with pytest.raises(errors.Error, match=f"row {row}: .*{column}"):
+                write("t", rows_of(**data))
+            assert db.count("t") == 0
+    assert db.insert_many("t", rows_of(**ids, n=("a", "b"), m=(Decimal("1.00"), Decimal("1.50")))) == 60
+    assert db.insert("t", {"n": "next"}) == 60
+
+
+def test_parts_of_one_table_may_go_different_ways(db):
+    db.create_table("t", {"id": "INTEGER", "x": "BLOB"})
+    plain = pa.table({"id": list(range(50)), "x": [b"x"] * 50})
+    marked = pa.table({"id": list(range(50, 100)), "x": [b"y" * 56 + b"\x89HFNPY\r\n"] * 50})
+    last = pa.table({"id": list(range(100, 150)), "x": [b"z"] * 50})
+    with pytest.raises(errors.ValueRefused, match="row 51: "):
+        db.insert_many("t", pa.concat_tables([plain, marked, last]))
+    assert db.count("t") == 0
+    db.create_table("v", {"id": "INTEGER", "s": "TIMESTAMP"})
+    whole = pa.table({"id": list(range(150)), "s": pa.array([0] * 150, pa.timestamp("us"))})
+    refused = pa.table({"id": [150], "s": pa.array([2**61], pa.timestamp("us"))})
+    with pytest.raises(errors.ValueRefused, match="row 151: column 's'"):
+        db.insert_many("v", pa.concat_tables([whole, refused]))
+    assert db.count("v") == 0
+    assert db.insert_many("v", pa.concat_tables([whole, whole.slice(0, 3), whole])) == 303
+    assert db.select("v")[150]["id"] == 0

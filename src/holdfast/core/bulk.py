@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any
@@ -13,7 +13,7 @@ from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, named_re
 from holdfast.core.sources import Chunk, Names, Source, source_of
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode, qualified
-from holdfast.engines.base import Batch, Load, TableInfo, Writer
+from holdfast.engines.base import Batch, Load, Packed, Packer, TableInfo, Writer
 from holdfast.engines.names import quote_identifier
 from holdfast.errors import (
     ConnectionLost,
@@ -37,7 +37,10 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How rows with certain columns are written: one by one, and if there is one, the fast way."""
+    """How rows with certain columns are written: one by one, and if there is one, the fast way.
+
+    ``packer`` is a faster one yet, for columns of Arrow data that need no look at each value.
+    """
 
     load: Load
     writer: Writer | None
@@ -45,6 +48,9 @@ class _Way:
     "Places of the columns that may not be NULL because they find the row."
     identity: tuple[int, ...]
     "Places of keys with a sequence, which must know of values given by hand."
+    packer: Packer | None = None
+    packed: _Way | None = None
+    "The way of what is packed."
 
 
 @dataclass(slots=True)
@@ -160,7 +166,12 @@ def _inserting(
     writer = executor.engine.bulk.writer(executor.run, load)
     # A single statement moves the sequence by itself.
     identity = [place for place, column in enumerate(given) if column.sequence and writer is not None]
-    return _Way(load, writer, (), tuple(identity))
+    way = _Way(load, writer, (), tuple(identity))
+    make = executor.engine.packer
+    if writer is None or make is None or on_conflict != "error":
+        return way
+    packer = make(load, writer.least)
+    return replace(way, packer=packer, packed=replace(way, writer=packer))
 
 
 def _updating(executor: Executor, info: TableInfo, names: Names, keys: tuple[str, ...]) -> _Way:
@@ -193,9 +204,10 @@ def _encoded(job: _Job, chunks: Iterator[Chunk]) -> Iterator[tuple[_Way | None, 
     is being written is done, for a COPY keeps the connection to itself.
     """
     names: Names | None = None
+    plain: Iterator[Chunk] = iter(())
     while True:
         try:
-            chunk = next(chunks, None)
+            chunk = next(plain, None) or next(chunks, None)
             if chunk is None:
                 return
             if chunk.names != names:
@@ -203,11 +215,40 @@ def _encoded(job: _Job, chunks: Iterator[Chunk]) -> Iterator[tuple[_Way | None, 
                 names, way = chunk.names, job.way_of(chunk.names)
         except Error as exc:
             raise _at_row(exc, job.read + 1) from exc
-        yield way, _encode(job, way, chunk)
+        if chunk.arrow is None:
+            yield way, _encode(job, way, chunk, job.read)
+        elif (packed := _packed(job, way, chunk)) is not None:
+            yield way.packed, packed
+        else:
+            plain = chunk.arrow.plain()
+            continue
         job.read += chunk.count
 
 
-def _encode(job: _Job, way: _Way, chunk: Chunk) -> Batch:
+def _packed(job: _Job, way: _Way, chunk: Chunk) -> Packed | None:
+    packer, arrow = way.packer, chunk.arrow
+    if packer is None or arrow is None or chunk.count < packer.least:
+        return None
+    arrays = arrow.arrays()
+    if arrays is None:
+        return None
+    arrays = [arrays[chunk.names.index(column.name)] for column in way.load.columns]
+    data = packer.pack(arrays)
+    if data is None:
+        return None
+    for place in way.identity:
+        _note_greatest(job, way.load.columns[place].sequence or "", [packer.greatest(arrays[place])])
+
+    def rows(before: int = job.read) -> Iterator[Sequence[Any]]:
+        for part in arrow.plain():
+            yield from _encode(job, way, part, before).rows()
+            before += part.count
+
+    return Packed((), chunk.count, data, rows)
+
+
+def _encode(job: _Job, way: _Way, chunk: Chunk, before: int) -> Batch:
+    """``before`` is the number of rows before the chunk."""
     columns = way.load.columns
     places = [chunk.names.index(column.name) for column in columns]
     given = [chunk.columns[place] for place in places] if chunk.columns else []
@@ -217,16 +258,16 @@ def _encode(job: _Job, way: _Way, chunk: Chunk) -> Batch:
             if None in encoded[place]:
                 raise ValueRefused("a key is missing")
     except ValueRefused:
-        _find_fault(job, way, given)
+        _find_fault(job, way, given, before)
         raise
     for place in way.identity:
         _note_greatest(job, columns[place].sequence or "", encoded[place])
     return Batch(encoded, chunk.count)
 
 
-def _find_fault(job: _Job, way: _Way, given: list[Sequence[Any]]) -> None:
+def _find_fault(job: _Job, way: _Way, given: list[Sequence[Any]], before: int) -> None:
     columns = way.load.columns
-    for number, values in enumerate(zip(*given, strict=True), job.read + 1):
+    for number, values in enumerate(zip(*given, strict=True), before + 1):
         try:
             for place in way.required:
                 if values[place] is None:
@@ -284,10 +325,16 @@ def _write_group(job: _Job, way: _Way, source: Source, batches: Iterator[Batch])
 def _write(job: _Job, way: _Way, writer: Writer | None, batches: Iterator[Batch], start: int) -> None:
     executor, single, kept = job.executor, way.load.single, list[Batch]()
 
+    failed: list[Exception] = []
+
     def keeping() -> Iterator[Batch]:
-        for batch in batches:
-            kept.append(batch)
-            yield batch
+        try:
+            for batch in batches:
+                kept.append(batch)
+                yield batch
+        except Exception as exc:
+            failed.append(exc)
+            raise
 
     try:
         with Transaction(executor):
@@ -299,6 +346,9 @@ def _write(job: _Job, way: _Way, writer: Writer | None, batches: Iterator[Batch]
     except (ConnectionLost, TransactionError, DatabaseBusy):
         raise
     except Error as exc:
+        if failed:
+            # It was the source, which has no more rows to try again with.
+            raise failed[0] from failed[0].__cause__
         if exc.row_number is not None or executor.session().aborted:
             # A full disk, for one, makes SQLite end the whole transaction: nothing can be tried again in it.
             raise

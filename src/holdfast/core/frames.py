@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from holdfast.errors import InvalidQuery, ValueRefused
 
-Columns = Iterator[tuple[tuple[str, ...], list[list[Any]]]]
+_PARTS = 5
+_BYTES = 1 << 20
+_TEXTS = ("str", "string")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a frame: as Arrow arrays, if it has such, and as columns of values, fewer at a time."""
+
+    names: tuple[str, ...]
+    count: int
+    arrays: Callable[[], list[Any] | None]
+    values: Callable[[], Iterator[list[list[Any]]]]
+
+
+Columns = Iterator[Part]
 
 
 def columns_of(rows: Any, size: int) -> Columns | None:
@@ -26,9 +43,9 @@ def columns_of(rows: Any, size: int) -> Columns | None:
     if arrow is None:
         return None
     if isinstance(rows, arrow.Table):
-        return _arrow(rows.to_reader(size), size)
+        return _arrow(rows.to_reader(), size)
     if isinstance(rows, arrow.RecordBatch):
-        return _arrow(arrow.Table.from_batches([rows]).to_reader(size), size)
+        return _arrow(arrow.Table.from_batches([rows]).to_reader(), size)
     if isinstance(rows, arrow.RecordBatchReader):
         return _arrow(rows, size)
     if hasattr(rows, "__arrow_c_stream__"):
@@ -59,8 +76,27 @@ def _names(given: Any) -> tuple[str, ...]:
 def _pandas(frame: Any, size: int) -> Columns:
     names = _names(frame.columns)
     series = [frame.iloc[:, place] for place in range(len(names))]
-    for start in range(0, len(frame), size):
-        yield names, [pandas_values(column.iloc[start : start + size]) for column in series]
+    for start in range(0, len(frame), size * _PARTS):
+        some = [column.iloc[start : start + size * _PARTS] for column in series]
+        yield Part(names, len(some[0]), partial(_arrays_of_pandas, some), partial(_pandas_parts, some, size))
+
+
+def _pandas_parts(series: list[Any], size: int) -> Iterator[list[list[Any]]]:
+    for start in range(0, len(series[0]), size):
+        yield [pandas_values(column.iloc[start : start + size]) for column in series]
+
+
+def _arrays_of_pandas(series: list[Any]) -> list[Any] | None:
+    """Arrow arrays of columns with a dtype that says all; an object may be anything."""
+    pa = _pyarrow()
+    dtypes = [column.dtype for column in series]
+    if pa is None or any(dtype.kind not in "biufM" and str(dtype) not in _TEXTS for dtype in dtypes):
+        return None
+    try:
+        found = [pa.array(column, from_pandas=True) for column in series]
+    except pa.ArrowException:
+        return None
+    return [column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column for column in found]
 
 
 def pandas_values(series: Any) -> list[Any]:
@@ -94,8 +130,33 @@ def _python_values(series: Any) -> list[Any]:
 
 def _polars(frame: Any, size: int) -> Columns:
     names = _names(frame.columns)
+    rows = _within(size, len(frame), frame.estimated_size())
+    for part in frame.iter_slices(rows):
+        yield Part(names, len(part), partial(_arrays_of_polars, part), partial(_polars_parts, part, size))
+
+
+def _polars_parts(frame: Any, size: int) -> Iterator[list[list[Any]]]:
     for part in frame.iter_slices(size):
-        yield names, [_polars_values(column) for column in part.get_columns()]
+        yield [_polars_values(column) for column in part.get_columns()]
+
+
+def _arrays_of_polars(frame: Any) -> list[Any] | None:
+    if _pyarrow() is None:
+        return None
+    return [column.combine_chunks() for column in frame.to_arrow().columns]
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        return None
+    return pyarrow
+
+
+def _within(size: int, rows: int, held: int) -> int:
+    """How many rows a part has, of ``rows`` that weigh ``held`` bytes."""
+    return max(1, min(size * _PARTS, _BYTES * rows // max(1, held)))
 
 
 def _polars_values(series: Any) -> list[Any]:
@@ -117,16 +178,24 @@ def _polars_values(series: Any) -> list[Any]:
 def _arrow(reader: Any, size: int) -> Columns:
     names = _names(reader.schema.names)
     for batch in reader:
-        for start in range(0, batch.num_rows, size):
-            part = batch.slice(start, size)
-            yield names, [_arrow_values(name, part.column(place)) for place, name in enumerate(names)]
+        rows = _within(size, batch.num_rows, batch.nbytes)
+        for start in range(0, batch.num_rows, rows):
+            part = batch.slice(start, rows)
+            yield Part(names, part.num_rows, partial(list, part.columns), partial(_arrow_parts, part, size))
+
+
+def _arrow_parts(batch: Any, size: int) -> Iterator[list[list[Any]]]:
+    for start in range(0, batch.num_rows, size):
+        part = batch.slice(start, size)
+        yield [_arrow_values(name, part.column(place)) for place, name in enumerate(part.schema.names)]
 
 
 def _arrow_values(name: str, column: Any) -> list[Any]:
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
-    except ValueError as exc:
-        # Without pandas, nanoseconds; the message of Arrow holds the value.
+    except (ValueError, OverflowError) as exc:
+        # The message of Arrow holds the value.
         raise ValueRefused(
-            f"column {name!r} holds times that are finer than a microsecond", hint="cast it to 'us'"
+            f"column {name!r} holds times that Python has not",
+            hint="they go to microseconds and to the years 1 to 9999",
         ) from exc

@@ -20,12 +20,21 @@ _FORMS = "dicts, tuples, dataclasses, Pydantic models, a DataFrame or an Arrow t
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Arrow:
+    """Some rows as Arrow arrays, if they can be had, or as chunks of Python's values."""
+
+    arrays: Callable[[], Sequence[Any] | None]
+    plain: Callable[[], Iterator[Chunk]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows that have the same columns, by column."""
+    """Some rows that have the same columns, by column: as values, or not yet."""
 
     names: Names
     columns: Sequence[Sequence[Any]]
     count: int
+    arrow: Arrow | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,12 +82,25 @@ def _picked(columns: Sequence[str] | None) -> Names | None:
     return names
 
 
-def _framed(framed: Iterator[tuple[Names, list[list[Any]]]], picked: Names | None) -> Iterator[Chunk]:
-    for names, columns in framed:
+def _framed(framed: Iterator[frames.Part], picked: Names | None) -> Iterator[Chunk]:
+    for part in framed:
+        names = part.names
         wanted = names if picked is None else picked
         if missing := [name for name in wanted if name not in names]:
             raise InvalidQuery(f"the frame has no column {missing[0]!r}", hint=f"columns: {', '.join(names)}")
-        yield Chunk(wanted, [columns[names.index(name)] for name in wanted], len(columns[0]))
+        yield _of_part(part, wanted, [names.index(name) for name in wanted])
+
+
+def _of_part(part: frames.Part, names: Names, places: list[int]) -> Chunk:
+    def plain() -> Iterator[Chunk]:
+        for columns in part.values():
+            yield Chunk(names, [columns[place] for place in places], len(columns[0]))
+
+    def arrays() -> Sequence[Any] | None:
+        found = part.arrays()
+        return None if found is None else [found[place] for place in places]
+
+    return Chunk(names, (), part.count, Arrow(arrays, plain))
 
 
 def _read(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import repeat
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from holdfast.engines.ddl import Target as DdlTarget
@@ -160,6 +161,26 @@ class Connect(Protocol):
     def fate(self, raw: Any, of: Any) -> bool | None:
         """Whether the transaction of that ticket took effect, asked on another connection."""
         ...
+
+
+_FIRST_ROWS = 16
+_BATCH_BYTES = 2 << 20
+_SAMPLE = 8
+
+
+def paced(fetch: Callable[[int], list[Any]], most: int) -> Iterator[list[Any]]:
+    """Batches that ``fetch`` gives of so many rows: few at first, then what some megabytes hold.
+
+    What a row weighs is known from some of the batch before, so that memory stays flat with wide rows, too.
+    """
+    size = min(most, _FIRST_ROWS)
+    while batch := fetch(size):
+        sample = batch[:: -(-len(batch) // _SAMPLE)]
+        weight = sum(sum(map(getsizeof, row)) for row in sample) // len(sample)
+        size = max(1, min(most, size * 4, _BATCH_BYTES // max(1, weight)))
+        yield batch
+        # It must be gone before the next one comes.
+        del batch
 
 
 class Catalog(Protocol):
@@ -345,6 +366,17 @@ class Batch:
         return zip(*self.columns, strict=True) if self.columns else repeat((), self.count)
 
 
+@dataclass(frozen=True, slots=True)
+class Packed(Batch):
+    """Some rows as the bytes that the database reads; ``plain`` gives them as values again."""
+
+    data: Any
+    plain: Callable[[], Iterator[Sequence[Any]]]
+
+    def rows(self) -> Iterator[Sequence[Any]]:
+        return self.plain()
+
+
 class Writer(Protocol):
     """The fastest way there is to do a :class:`Load`; rows are encoded, ``raw`` is in a transaction.
 
@@ -362,6 +394,16 @@ class Writer(Protocol):
         ...
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int: ...
+
+
+class Packer(Writer, Protocol):
+    """A writer of rows that are packed straight from Arrow arrays."""
+
+    def pack(self, arrays: Sequence[Any]) -> Any:
+        """The bytes of the rows, or ``None`` if they cannot go in exactly as they are."""
+        ...
+
+    def greatest(self, array: Any) -> int: ...
 
 
 class Bulk(Protocol):
@@ -538,6 +580,8 @@ class Engine:
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."
     columnar: Columnar | None = None
     "``None`` where Arrow data is made of Python's values."
+    packer: Callable[[Load, int], Packer] | None = None
+    "For plain inserts, where a writer there is for those; the number is its ``least``."
 
     def quote(self, name: str) -> str:
         """``name`` as an identifier in this engine's SQL."""

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 1_000
-BATCH_OF_BLOBS = 64
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 1 << 20
 TYPE_KEY = b"holdfast.type"
 _MOST_DIGITS = 76
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -98,12 +97,11 @@ def record_batches(
     open_ones = [place for place, column in enumerate(columns) if column.is_open]
     if not open_ones and _reads_columns(executor, asked, kinds):
         return _by_columns(pa, executor, asked, columns)
-    batch_size = BATCH_OF_BLOBS if any(kind and kind.name == "bytes" for kind in kinds) else BATCH
-    batches = asked.batches(executor, batch_size)
+    batches = asked.batches(executor, BATCH)
     if open_ones:
         held = _look(columns, open_ones, batches)
         # A second reading may see other rows than the first; what does not fit then is refused.
-        batches = asked.batches(executor, batch_size) if held is None else iter(held)
+        batches = asked.batches(executor, BATCH) if held is None else iter(held)
     schema = pa.schema([column.field(pa) for column in columns])
 
     def built() -> Iterator[Any]:
@@ -145,10 +143,9 @@ def _by_columns(
 def stream_typed(
     executor: Executor, table_or_sql: str, *args: Any, **kwargs: Any
 ) -> tuple[list[str], Sequence[str], Batches]:
-    """Names, types and rows in batches, which are small where a row may hold a large value."""
+    """Names, types and rows in batches."""
     asked = query.reading(executor, table_or_sql, *args, **kwargs)
-    has_blobs = any(executor.engine.types.codec(text).kind.name == "bytes" for text in asked.types)
-    return asked.names, asked.types, asked.batches(executor, BATCH_OF_BLOBS if has_blobs else BATCH)
+    return asked.names, asked.types, asked.batches(executor, BATCH)
 
 
 def _look(columns: list[_Out], open_ones: list[int], batches: Batches) -> list[list[tuple[Any, ...]]] | None:

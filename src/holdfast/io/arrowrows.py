@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from holdfast.core import frames
 from holdfast.core.executor import Executor
+from holdfast.core.sources import Arrow, Chunk, Names
 from holdfast.engines.base import Column
 from holdfast.errors import DatabaseError, ImportFailed, InvalidQuery, ValueRefused
 from holdfast.io import entries
-from holdfast.io.arrow import BATCH, BATCH_BYTES, TYPE_KEY, pyarrow, type_text
+from holdfast.io.arrow import BATCH_BYTES, TYPE_KEY, pyarrow, type_text
 from holdfast.types import Kind, KindName, classify
 from holdfast.types.array import has_mark, unframe
 
@@ -26,7 +29,7 @@ def from_arrow(
     polars DataFrame.
     """
     reader = _reader(data)
-    found = Batches("the Arrow data", reader.schema, lambda: reader)
+    found = Batches("the Arrow data", reader.schema, lambda: reader, frames.is_inert(data))
     return entries.load(executor, table, found, if_exists, "error", progress)
 
 
@@ -37,13 +40,17 @@ def _reader(data: Any) -> Any:
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     if isinstance(data, pa.Table):
-        return data.to_reader(BATCH)
+        return data.to_reader()
     if hasattr(data, "__arrow_c_stream__"):
         return pa.RecordBatchReader.from_stream(data)
     raise InvalidQuery(
         f"Arrow data is needed, not {type(data).__name__}",
         hint="pass a pyarrow Table or RecordBatchReader, or a polars DataFrame",
     )
+
+
+_ROWS = 2_000
+_MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class Batches:
     name: str
     schema: Any
     open: Callable[[], Any]
+    is_inert: bool = True
 
     def names(self) -> list[str]:
         names: list[str] = list(self.schema.names)
@@ -79,7 +87,7 @@ class Batches:
         known = {column.name for column in columns}
         return [name for name in self.names() if name in known]
 
-    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[tuple[Any, ...]]:
+    def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[Chunk]:
         pa = pyarrow()
         kinds = {column.name: column.codec.kind.name for column in columns}
         names = self.names()
@@ -97,15 +105,24 @@ class Batches:
             size = rows_within(BATCH_BYTES, batch.num_rows, batch.nbytes)
             for start in range(0, batch.num_rows, size):
                 part = batch.slice(start, size)
-                found = [
-                    _read_all(name, read, self._values(pa, name, part.column(at)))
-                    for name, at, read in zip(taken, places, readers, strict=True)
-                ]
-                # A column ends before a value that is refused, and with it the rows.
-                yield from zip(*(values for values, _ in found), strict=False)
-                fault = min(found, key=lambda column: len(column[0]))[1]
-                if fault is not None:
-                    raise fault
+                arrays = [part.column(place) for place in places]
+                plain = partial(self._plain, tuple(taken), arrays, readers)
+                yield Chunk(tuple(taken), (), part.num_rows, Arrow(partial(list, arrays), plain))
+
+    def _plain(self, names: Names, arrays: Sequence[Any], readers: Sequence[Any]) -> Iterator[Chunk]:
+        """The same as Python's values, up to one that is refused."""
+        pa = pyarrow()
+        for start in range(0, len(arrays[0]), _ROWS):
+            found = [
+                _read_all(name, read, self._values(pa, name, array.slice(start, _ROWS)))
+                for name, read, array in zip(names, readers, arrays, strict=True)
+            ]
+            # A column ends before a value that is refused, and with it the rows.
+            count, fault = min(((len(values), fault) for values, fault in found), key=lambda pair: pair[0])
+            if count:
+                yield Chunk(names, [values[:count] for values, _ in found], count)
+            if fault is not None:
+                raise fault
 
     def _type(self, pa: Any, field: Any) -> str:
         """The declared type in the field's metadata if it goes with the field, otherwise the nearest."""
@@ -141,7 +158,7 @@ class Batches:
 
 def rows_within(size: int, rows: int, held: int) -> int:
     """How many of ``rows``, which weigh ``held`` bytes, are at most ``size`` bytes and a batch."""
-    return max(1, min(BATCH, size * rows // max(1, held)))
+    return max(1, min(_MOST_ROWS, size * rows // max(1, held)))
 
 
 def _read_all(

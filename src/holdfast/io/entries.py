@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from holdfast.core import bulk, schema
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance, track
+from holdfast.core.sources import Chunk, Source
 from holdfast.engines.base import Column
 from holdfast.errors import (
     ColumnNotFound,
@@ -49,7 +50,12 @@ class Entries(Protocol):
         ...
 
     def rows(self, columns: Sequence[Column], takes: Callable[[str], bool]) -> Iterator[Any]:
-        """The rows; ``takes`` is asked of a name that is none of ``columns``."""
+        """The rows, or chunks of them; ``takes`` is asked of a name that is none of ``columns``."""
+        ...
+
+    @property
+    def is_inert(self) -> bool | None:
+        """For chunks, whether reading on runs no code that might use the database; ``None`` for rows."""
         ...
 
 
@@ -136,31 +142,35 @@ def _write(
     advance: Advance | None,
 ) -> None:
     columns, takes = taking(executor, table, extra_columns)
-    failed: list[ImportFailed] = []
-
-    def rows() -> Iterator[Any]:
-        try:
-            yield from found.rows(columns, takes)
-        except ImportFailed as exc:
-            # It says where already, and the number of a row says less.
-            failed.append(exc)
-            raise
-
-    given = found.given(columns) or None
+    rows = found.rows(columns, takes)
     try:
-        for part in steps.parts(rows()):
+        if found.is_inert is not None and steps.is_one:
+            source = Source(rows, lambda: bool(found.is_inert))
+            written = bulk.insert_many(executor, table, source, advance=advance)
+            steps.passed(written, written)
+            return
+        given = found.given(columns) or None
+        for part in steps.parts(rows if found.is_inert is None else _one_by_one(rows)):
             written = bulk.insert_many(executor, table, part.rows(), columns=given, advance=advance)
             steps.passed(steps.position + part.count, written)
             if not part.is_last:
                 steps.commit()
     except Error as exc:
-        if failed:
-            raise failed[0] from failed[0].__cause__
-        if exc.row_number is None or not isinstance(exc, (ValueRefused, IntegrityError, ColumnNotFound)):
+        kinds = (ValueRefused, IntegrityError, ColumnNotFound, ImportFailed)
+        if exc.row_number is None or not isinstance(exc, kinds):
             raise
         said = exc.message.removeprefix(f"row {exc.row_number}: ")
+        if isinstance(exc, ImportFailed):
+            # It says where already, and the number of a row says less.
+            raise ImportFailed(said, hint=exc.hint) from exc
         kind = ColumnNotFound if isinstance(exc, ColumnNotFound) else ImportFailed
         raise kind(f"{found.place(steps.position + exc.row_number)}: {said}", hint=exc.hint) from exc
+
+
+def _one_by_one(chunks: Iterator[Chunk]) -> Iterator[Any]:
+    for chunk in chunks:
+        for part in chunk.arrow.plain() if chunk.arrow else (chunk,):
+            yield from zip(*part.columns, strict=True)
 
 
 def within_64_bits(value: Any) -> Any:

@@ -271,6 +271,10 @@ class _Entries:
     documents: Documents
 
     @property
+    def is_inert(self) -> None:
+        """These are rows."""
+
+    @property
     def name(self) -> str:
         return self.documents.name
 

@@ -42,6 +42,7 @@ _COLUMNS = {
 class Steps:
     """``with steps:`` all rows in one transaction. ``position`` is how much of the source has been loaded."""
 
+    is_one = True
     position = 0
     loaded = 0
     is_new = True
@@ -202,6 +203,8 @@ def _refuse_fewer(executor: Executor, found: Resumable) -> None:
 
 class Resumable(Steps):
     """Steps that each commit, with their rows, where the next one begins."""
+
+    is_one = False
 
     def __init__(self, executor: Executor, table: str, path: Path, entry: _Entry) -> None:
         super().__init__(executor)

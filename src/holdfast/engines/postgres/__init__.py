@@ -17,6 +17,7 @@ from holdfast.engines.postgres import (
     copies,
     dump,
     fulltext,
+    packing,
     upkeep,
 )
 from holdfast.engines.postgres.errors import translate
@@ -71,4 +72,5 @@ ENGINE = Engine(
     translate=translate,
     insert_returning=_insert_returning,
     columnar=columnar,
+    packer=packing.packer,
 )

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 # Arrays of a few megabytes are decoded fastest, and that much is in memory a few times.
 PART_BYTES = 2 << 20
-_HEADER = len(b"PGCOPY\n\xff\r\n\0") + 8
-_TRAILER = b"\xff\xff"
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
 # Nulls have no bytes: what is read in the place of a last one must be there.
 _PADDING = bytes(16)
 # Years 1 to 9999; beyond are BC, the years from 10,000 on, and infinity.
-_DAYS = (-719_162, 2_932_896)
-_MICROSECONDS = (_DAYS[0] * 86_400_000_000, (_DAYS[1] + 1) * 86_400_000_000 - 1)
-_EPOCH_DAYS = 10_957
+DAYS = (-719_162, 2_932_896)
+MICROSECONDS = (DAYS[0] * 86_400_000_000, (DAYS[1] + 1) * 86_400_000_000 - 1)
+EPOCH_DAYS = 10_957
 _CASTS: dict[KindName, str] = {
     "integer": "int8",
     "float": "float8",
@@ -86,13 +86,13 @@ def _cast(name: str, kind: Kind) -> str:
 
 def _parts(pgconn: Any) -> Iterator[list[bytes]]:
     """The rows as the server sends them, each on its own, from behind the header up to the trailer."""
-    get, skip = pgconn.get_copy_data, _HEADER
+    get, skip = pgconn.get_copy_data, len(HEADER)
     rows, size = list[bytes](), 0
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)
         while True:
             count, data = get(1)
-            if count > len(_TRAILER) and not skip:
+            if count > len(TRAILER) and not skip:
                 rows.append(bytes(data))
                 size += count
                 if size >= PART_BYTES:
@@ -100,7 +100,7 @@ def _parts(pgconn: Any) -> Iterator[list[bytes]]:
                     rows, size = [], 0
             elif count > 0:
                 row, skip = bytes(data)[skip:], 0
-                if row == _TRAILER:
+                if row == TRAILER:
                     break
                 rows.extend((row,) if row else ())
             elif count < 0:
@@ -219,7 +219,7 @@ def _dates(fields: _Fields) -> Any:
     import numpy as np
 
     pa = _pyarrow()
-    days = fields.within(fields.numbers(">i4").astype(np.int64) + _EPOCH_DAYS, *_DAYS, "date")
+    days = fields.within(fields.numbers(">i4").astype(np.int64) + EPOCH_DAYS, *DAYS, "date")
     return pa.array(days.astype(np.int32), mask=fields.null).view(pa.date32())
 
 
@@ -232,8 +232,8 @@ def _times(fields: _Fields) -> Any:
 def _moments(zone: str | None) -> Callable[[_Fields], Any]:
     def decode(fields: _Fields) -> Any:
         pa = _pyarrow()
-        epoch = _EPOCH_DAYS * 86_400_000_000
-        low, high = _MICROSECONDS
+        epoch = EPOCH_DAYS * 86_400_000_000
+        low, high = MICROSECONDS
         found = fields.within(fields.numbers(">i8"), low - epoch, high - epoch, "timestamp") + epoch
         return pa.array(found, mask=fields.null).view(pa.timestamp("us", zone))
 

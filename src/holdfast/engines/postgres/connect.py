@@ -16,7 +16,7 @@ from psycopg import RawCursor
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format, TransactionStatus
 
-from holdfast.engines.base import Cursor, Opened, Run
+from holdfast.engines.base import Cursor, Opened, Run, paced
 from holdfast.engines.pool import pooling
 from holdfast.engines.postgres import embedded
 from holdfast.engines.postgres.commit import fate as fate
@@ -288,10 +288,15 @@ def stream(
                 yield batch
         return
     cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", params, prepare=False)
-    fetch = f"FETCH FORWARD {size} FROM {name}"
+
+    def fetch(count: int) -> list[Any]:
+        if not lasts():
+            return []
+        forward = f"FETCH FORWARD {count} FROM {name}"
+        return cursor.execute(forward, prepare=False, binary=binary).fetchall()
+
     try:
-        while lasts() and (batch := cursor.execute(fetch, prepare=False, binary=binary).fetchall()):
-            yield batch
+        yield from paced(fetch, size)
     finally:
         if lasts() and not raw.closed and raw.pgconn.transaction_status == TransactionStatus.INTRANS:
             cursor.execute(f"CLOSE {name}", prepare=False)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import sqlalchemy
 
-from holdfast.engines.base import Cursor, Opened, Run
+from holdfast.engines.base import Cursor, Opened, Run, paced
 from holdfast.engines.names import quote_identifier
 from holdfast.engines.pool import pooling
 from holdfast.engines.sqlite.errors import translate
@@ -183,8 +183,7 @@ def stream(
         return
     cursor = raw.execute(sql, params)
     try:
-        while lasts() and (batch := cursor.fetchmany(size)):
-            yield batch
+        yield from paced(lambda count: cursor.fetchmany(count) if lasts() else [], size)
     finally:
         # The rest of a stream that was left may be let go after its database.
         with contextlib.suppress(*driver_error):
@@ -200,10 +199,15 @@ def _stream_copy(
     number = next(name for name in ("rowid", "_rowid_", "oid") if name not in names)
     page = f"SELECT {number}, * FROM temp.{copy} WHERE {number} > ? ORDER BY {number} LIMIT ?"
     last = 0
+
+    def fetch(count: int) -> list[Any]:
+        nonlocal last
+        found = raw.execute(page, (last, count)).fetchall() if lasts() else []
+        last = found[-1][0] if found else last
+        return [row[1:] for row in found]
+
     try:
-        while lasts() and (batch := raw.execute(page, (last, size)).fetchall()):
-            last = batch[-1][0]
-            yield [row[1:] for row in batch]
+        yield from paced(fetch, size)
     finally:
         with contextlib.suppress(*driver_error):
             raw.execute(f"DROP TABLE temp.{copy}")
