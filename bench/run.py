@@ -171,6 +171,8 @@ def _versions(libraries: tuple[str, ...]) -> str:
     python = ".".join(map(str, sys.version_info[:3]))
     parts = [f"Python {python}", f"SQLite {sqlite3.sqlite_version}", *map(named, ("holdfast", *libraries))]
     machine = f"{os.cpu_count()} cores of {platform.machine()}"
+    if hasattr(os, "getloadavg"):
+        machine += f", load {os.getloadavg()[1]:.1f}"
     return f"{', '.join(parts)}; {machine}; {date.today().isoformat()}"
 
 
