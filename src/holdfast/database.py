@@ -1191,17 +1191,20 @@ class Database:
         """Write all there is at one moment and return the path; readers and writers go on.
 
         The extension says how: ``.sql`` is readable text; ``.db``, ``.sqlite`` or ``.sqlite3`` a copy of a
-        SQLite database; ``.dump`` pg_dump's custom format.
+        SQLite database; ``.dump`` pg_dump's custom format. ``path`` may be a URL that fsspec knows, such as
+        ``s3://bucket/lab.sql`` (extra ``remote``), here and wherever a backup is named.
         """
         from holdfast.backup import archive
+        from holdfast.backup.remote import place_of
 
-        return archive.write(self._executor, None, Path(path), progress=progress)
+        return archive.write(self._executor, None, place_of(path), progress=progress)
 
     def backup_table(self, table: str, path: PathLike, *, progress: bool | None = None) -> Path:
         """Write a backup of one table."""
         from holdfast.backup import archive
+        from holdfast.backup.remote import place_of
 
-        return archive.write(self._executor, table, Path(path), progress=progress)
+        return archive.write(self._executor, table, place_of(path), progress=progress)
 
     def restore_database(
         self,
@@ -1229,13 +1232,14 @@ class Database:
             BackupError: if the backup does not fit here, or ``into`` holds something already.
         """
         from holdfast.backup import restore, verify
+        from holdfast.backup.remote import place_of
 
         how = restore.How(unverified=unverified, keep_old=keep_old, progress=progress)
         if dry_run:
-            return verify.rehearse(self._executor, Path(path), table)
+            return verify.rehearse(self._executor, place_of(path), table)
         if into is not None:
-            return restore.restore_into(os.fspath(into), Path(path), table, how)
-        return restore.restore(self._executor, Path(path), table, how)
+            return restore.restore_into(os.fspath(into), place_of(path), table, how)
+        return restore.restore(self._executor, place_of(path), table, how)
 
     def restore_table(
         self,
@@ -1254,14 +1258,16 @@ class Database:
     def verify_backup(self, path: PathLike) -> Report:
         """Restore a backup into a scratch database and compare it with what it says it holds."""
         from holdfast.backup import verify
+        from holdfast.backup.remote import place_of
 
-        return verify.verify_backup(self._executor, Path(path))
+        return verify.verify_backup(self._executor, place_of(path))
 
     def list_backups(self, folder: PathLike) -> list[Backup]:
         """The backups in a folder, of any database, the newest first; each is checked to its last byte."""
         from holdfast.backup import listing
+        from holdfast.backup.remote import place_of
 
-        return listing.list_backups(Path(folder))
+        return listing.list_backups(place_of(folder))
 
     def prune_backups(
         self,
@@ -1290,9 +1296,10 @@ class Database:
             InvalidQuery: if no rule keeps any.
         """
         from holdfast.backup import retention
+        from holdfast.backup.remote import place_of
 
         keep = retention.Keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
-        return retention.prune_backups(Path(folder), keep, dry_run=dry_run)
+        return retention.prune_backups(place_of(folder), keep, dry_run=dry_run)
 
     def backup_if_due(
         self, folder: PathLike, every: str | timedelta = "02:00", *, extension: str | None = None, **keep: int
@@ -1309,14 +1316,16 @@ class Database:
             DatabaseBusy: if another process makes one there.
         """
         from holdfast.backup import schedule
+        from holdfast.backup.remote import place_of
 
-        return schedule.run_due(self._executor, schedule.plan_of(Path(folder), every, extension, keep))
+        return schedule.run_due(self._executor, schedule.plan_of(place_of(folder), every, extension, keep))
 
     def next_backup(self, folder: PathLike, every: str | timedelta = "02:00") -> datetime:
         """When the next backup is due, in UTC; one that is overdue was due in the past, or is now."""
         from holdfast.backup import schedule
+        from holdfast.backup.remote import place_of
 
-        return schedule.due(self._executor, schedule.plan_of(Path(folder), every, None, {}))
+        return schedule.due(self._executor, schedule.plan_of(place_of(folder), every, None, {}))
 
     def schedule_backups(
         self,
@@ -1336,8 +1345,9 @@ class Database:
         time after twice as long, up to half an hour.
         """
         from holdfast.backup import schedule
+        from holdfast.backup.remote import place_of
 
-        plan = schedule.plan_of(Path(folder), every, extension, keep)
+        plan = schedule.plan_of(place_of(folder), every, extension, keep)
         schedule.run_forever(self._executor, plan, stop=stop, tell=tell)
 
 

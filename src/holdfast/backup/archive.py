@@ -7,6 +7,7 @@ from pathlib import Path
 from holdfast.backup.content import outside
 from holdfast.backup.files import publishing
 from holdfast.backup.formats import format_of
+from holdfast.backup.remote import sent
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
 
@@ -22,6 +23,10 @@ def write(executor: Executor, table: str | None, path: Path, *, progress: bool |
     """
     outside(executor, "a backup")
     form = format_of(path, executor.engine)
-    with track(f"backup {path.name}", show=progress) as advance, publishing(path) as beside:
+    with (
+        track(f"backup {path.name}", show=progress) as advance,
+        sent(path) as here,
+        publishing(here) as beside,
+    ):
         form.write(executor, table, beside, advance)
     return path

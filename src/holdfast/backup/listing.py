@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from holdfast.backup.formats import opened
+from holdfast.backup.remote import fetched
 from holdfast.errors import BackupError, ConfigurationError, NotABackup, NotSupported
 
 
@@ -56,7 +57,7 @@ def _read(path: Path) -> Backup | None:
         return None
     try:
         size = path.stat().st_size
-        with opened(path) as source:
+        with fetched(path) as here, opened(here) as source:
             manifest = source.manifest
             if manifest is None:
                 return None

@@ -13,6 +13,7 @@ from holdfast.backup.content import content_of, differences, outside, translated
 from holdfast.backup.formats import Format, Source, format_of
 from holdfast.backup.manifest import Manifest
 from holdfast.backup.places import new
+from holdfast.backup.remote import fetched, is_here
 from holdfast.backup.report import Report
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance, track
@@ -87,7 +88,7 @@ def would_replace(executor: Executor, path: Path, table: str | None) -> list[str
 @contextmanager
 def _opened(executor: Executor, path: Path, table: str | None, how: How) -> Iterator[Source]:
     form = format_of(path, executor.engine)
-    with form.opened(path, unverified=how.unverified) as source:
+    with fetched(path) as here, form.opened(here, unverified=how.unverified) as source:
         if source.manifest is not None:
             check_engine(executor, form, source)
             tables = source.manifest.tables
@@ -112,7 +113,7 @@ def _kept(executor: Executor, path: Path, table: str | None, is_wanted: bool) ->
     if not is_wanted:
         yield None
         return
-    place = executor.target.path or path
+    place = executor.target.path or (path if is_here(path) else Path(path.name))
     suffix = ".sql" if table else executor.engine.copies.extensions[0]
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     aside = place.with_name(f"{place.stem}.before-restore-{moment}{suffix}")

@@ -20,6 +20,7 @@ from pathlib import Path
 from holdfast.backup.archive import write
 from holdfast.backup.listing import list_backups
 from holdfast.backup.manifest import name_of
+from holdfast.backup.remote import is_here
 from holdfast.backup.retention import Keep, prune_backups
 from holdfast.backup.verify import verify_backup
 from holdfast.core.executor import Executor
@@ -131,7 +132,7 @@ def run_due(executor: Executor, plan: Plan, now: datetime | None = None) -> Path
         write(executor, None, path, progress=False)
         report = verify_backup(executor, path)
         if not report.ok:
-            path = path.replace(path.with_name(path.name + ".failed"))
+            path = path.rename(path.with_name(path.name + ".failed"))
             raise BackupCorrupt(f"{path} could not be proven: {'; '.join(report.problems)}")
         log.info("made and proved %s", path)
         if plan.keep is not None:
@@ -143,6 +144,9 @@ def run_due(executor: Executor, plan: Plan, now: datetime | None = None) -> Path
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system lets go of when the process ends in whatever way."""
+    if not is_here(folder):
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:

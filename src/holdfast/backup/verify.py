@@ -8,6 +8,7 @@ from pathlib import Path
 from holdfast.backup.content import outside
 from holdfast.backup.formats import Source, format_of
 from holdfast.backup.places import scratch
+from holdfast.backup.remote import fetched
 from holdfast.backup.report import Report
 from holdfast.backup.restore import check_engine, put_in_place, would_replace
 from holdfast.core.executor import Executor
@@ -28,7 +29,7 @@ def verify_backup(executor: Executor, path: Path) -> Report:
     outside(executor, "verifying a backup")
     form = format_of(path, executor.engine)
     try:
-        with form.opened(path, unverified=False) as source:
+        with fetched(path) as here, form.opened(here, unverified=False) as source:
             check_engine(executor, form, source)
             return _proven(executor, source)
     except BackupCorrupt as exc:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from holdfast.backup.report import Report
     from holdfast.database import Database
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", show_default=False)]
+File = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="The backup: a path, or a URL such as s3://...", show_default=False),
+]
 
 
 Every = Annotated[
@@ -33,13 +36,16 @@ KeepDaily = Annotated[int, typer.Option(help="Keep the newest of each of so many
 KeepWeekly = Annotated[int, typer.Option(help="... of so many weeks.")]
 KeepMonthly = Annotated[int, typer.Option(help="... of so many months.")]
 KeepYearly = Annotated[int, typer.Option(help="... of so many years.")]
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the backups are.", show_default=False)]
+Folder = Annotated[
+    str,
+    typer.Argument(metavar="FOLDER", help="Where the backups are: a path, or a URL.", show_default=False),
+]
 
 
 def backup(
     url: opening.URL,
     path: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="FILE", help="The backup to write; with --every the folder.", show_default=False
         ),
@@ -68,7 +74,7 @@ def backup(
     _make_and_watch(url, path, every, keep)
 
 
-def _make_and_watch(url: str, folder: Path, every: str, keep: dict[str, Any]) -> None:
+def _make_and_watch(url: str, folder: str, every: str, keep: dict[str, Any]) -> None:
     def tell(result: Path | Error) -> None:
         is_made = isinstance(result, Path)
         print(
@@ -95,8 +101,9 @@ def _keep(last: int, daily: int, weekly: int, monthly: int, yearly: int) -> dict
 def backups(folder: Folder) -> None:
     """List the backups in a folder, the newest first, each checked to its last byte."""
     from holdfast.backup.listing import list_backups
+    from holdfast.backup.remote import place_of
 
-    found = list_backups(folder)
+    found = list_backups(place_of(folder))
     columns = ["backup", "made", "database", "tables", "rows", "bytes", "state"]
     show(
         columns,
@@ -127,10 +134,11 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
     """Remove the backups in a folder that no rule keeps; damaged ones and the newest sound one stay."""
+    from holdfast.backup.remote import place_of
     from holdfast.backup.retention import Keep, prune_backups
 
     keep = Keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
-    pruned = prune_backups(folder, keep, dry_run=dry_run)
+    pruned = prune_backups(place_of(folder), keep, dry_run=dry_run)
     rows = [[item.path.name, _made(item), "kept: " + ", ".join(reasons)] for item, reasons in pruned.kept]
     what = "would be removed" if dry_run else "removed"
     rows += [[item.path.name, _made(item), what] for item in pruned.removed]
@@ -177,18 +185,18 @@ def schedule(
         print(f"wrote and proved {path}" if path else f"the next backup is due {_local(moment)}")
 
 
-def _print_schedule(folder: Path, every: str, command: list[str], *, cron: bool, systemd: bool) -> None:
+def _print_schedule(folder: str, every: str, command: list[str], *, cron: bool, systemd: bool) -> None:
     from holdfast.backup.schedule import Every, cron_line, systemd_units
 
     texts = {"crontab": cron_line(Every.of(every), command) + "\n"} if cron else {}
     if systemd:
-        name = re.sub(r"[^\w-]+", "-", folder.resolve().name) or "database"
+        name = re.sub(r"[^\w-]+", "-", Path(folder).name) or "database"
         texts |= systemd_units(Every.of(every), command, name)
     for title, text in texts.items():
         print(f"# {title}\n{text}", end="")
 
 
-def _again(url: str, folder: Path, every: str, keep: dict[str, int]) -> list[str]:
+def _again(url: str, folder: str, every: str, keep: dict[str, int]) -> list[str]:
     """This command as another program calls it, with whole paths.
 
     Raises:
@@ -204,7 +212,14 @@ def _again(url: str, folder: Path, every: str, keep: dict[str, int]) -> list[str
         )
     place = str(target.path.resolve()) if target.path else url
     options = [f"--{name.replace('_', '-')}={count}" for name, count in keep.items()]
-    command = [sys.executable, "-m", "holdfast", "schedule", place, str(folder.resolve())]
+    command = [
+        sys.executable,
+        "-m",
+        "holdfast",
+        "schedule",
+        place,
+        folder if "://" in folder else str(Path(folder).resolve()),
+    ]
     return [*command, f"--every={every}", *options]
 
 
@@ -215,7 +230,7 @@ def verify(url: opening.URL, path: File) -> None:
         print(proven(db, path))
 
 
-def proven(db: Database, path: Path) -> Report:
+def proven(db: Database, path: str | Path) -> Report:
     """Verify a backup.
 
     Raises:
