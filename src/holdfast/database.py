@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from holdfast.core import bulk, indexes, paging, query, rows, schema, transaction
+from holdfast.core import bulk, idempotency, indexes, paging, query, rows, schema, transaction
 from holdfast.core.executor import Executor
 from holdfast.core.health import Health
 from holdfast.core.paging import Page
@@ -66,15 +66,25 @@ class Table:
     def __repr__(self) -> str:
         return f"<Table {self.name!r}>"
 
-    def insert(self, row: Row) -> Any:
+    def insert(self, row: Row, *, idempotency_key: str | None = None) -> Any:
         """Write one row and return its primary key (a tuple if it has several columns).
+
+        With an ``idempotency_key``, a text of your own, the row is written once however often the call is
+        made: again, it returns the first one's key. Keys are kept for seven days. Such a call goes on by
+        itself after a lost connection.
 
         Raises:
             ColumnNotFound: if ``row`` names a column the table lacks.
             ValueRefused: if a value would not come back as it went in.
             IntegrityError: if a constraint is not met.
+            KeyReused: if the idempotency key was given to another call.
         """
-        return rows.insert(self._executor, self.name, row)
+        if idempotency_key is None:
+            return rows.insert(self._executor, self.name, row)
+        call = ("insert", self.name, row)
+        return idempotency.once(
+            self._executor, idempotency_key, call, lambda: rows.insert(self._executor, self.name, row)
+        )
 
     def insert_many(
         self,
@@ -112,16 +122,24 @@ class Table:
                 advance=advance,
             )
 
-    def upsert(self, row: Row, key: str | Sequence[str] | None = None) -> Any:
+    def upsert(
+        self, row: Row, key: str | Sequence[str] | None = None, *, idempotency_key: str | None = None
+    ) -> Any:
         """Insert ``row``, or update the row that has the same ``key``; return the primary key.
 
         One atomic statement; columns that ``row`` does not name keep their values.
-        ``key`` defaults to the primary key; any other key needs a unique index.
+        ``key`` defaults to the primary key; any other key needs a unique index. ``idempotency_key`` is as
+        for :meth:`insert`.
 
         Raises:
             KeyNotUnique: if no unique index covers ``key``; the hint is the index to create.
         """
-        return rows.upsert(self._executor, self.name, row, key)
+        if idempotency_key is None:
+            return rows.upsert(self._executor, self.name, row, key)
+        call = ("upsert", self.name, row, key)
+        return idempotency.once(
+            self._executor, idempotency_key, call, lambda: rows.upsert(self._executor, self.name, row, key)
+        )
 
     def upsert_many(
         self,
@@ -559,9 +577,9 @@ class Database:
 
     __getitem__ = table
 
-    def insert(self, table: str, row: Row) -> Any:
+    def insert(self, table: str, row: Row, *, idempotency_key: str | None = None) -> Any:
         """Write one row and return its primary key. See :meth:`Table.insert`."""
-        return self.table(table).insert(row)
+        return self.table(table).insert(row, idempotency_key=idempotency_key)
 
     def insert_many(
         self,
@@ -579,9 +597,16 @@ class Database:
             rows, on_conflict=on_conflict, key=key, columns=columns, batch_size=batch_size, progress=progress
         )
 
-    def upsert(self, table: str, row: Row, key: str | Sequence[str] | None = None) -> Any:
+    def upsert(
+        self,
+        table: str,
+        row: Row,
+        key: str | Sequence[str] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Any:
         """Insert a row or update the one with the same key. See :meth:`Table.upsert`."""
-        return self.table(table).upsert(row, key)
+        return self.table(table).upsert(row, key, idempotency_key=idempotency_key)
 
     def upsert_many(
         self,

@@ -20,7 +20,8 @@
     │   └── WhereRequired                    update or delete of every row without all_rows=True
     ├── ValueRefused (ValueError)            a value that would not come back as it went in
     ├── IntegrityError
-    │   └── UniqueViolation, ForeignKeyViolation, NotNullViolation, CheckViolation
+    │   ├── UniqueViolation, ForeignKeyViolation, NotNullViolation, CheckViolation
+    │   └── KeyReused                        an idempotency key that stands for another call
     ├── TransactionError                     begin, commit or rollback at the wrong moment
     │   ├── TransactionAborted               an earlier statement of this transaction failed
     │   ├── SerializationFailure             retry the whole transaction
@@ -178,6 +179,10 @@ class NotNullViolation(IntegrityError):
 
 class CheckViolation(IntegrityError):
     """A CHECK constraint said no."""
+
+
+class KeyReused(IntegrityError):
+    """An idempotency key was given to another call before; nothing was written."""
 
 
 class TransactionError(Error):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 import threading
@@ -975,3 +976,56 @@ def test_a_connection_lost_at_the_end_of_reading_leaves_nothing_unknown(
     with holdfast.connect(url) as other, pytest.raises(ConnectionLost), db.transaction(read_only=True):
         other.query("SELECT pg_terminate_backend(?, 5000)", [pid])
     assert db.list_tables() == []
+
+
+def test_sqlalchemy_waits_for_a_lock_too(url: str, holder: subprocess.Popen[str]) -> None:
+    with holdfast.connect(url, timeout=20) as db:
+        timer = threading.Timer(0.4, let_go, [holder])
+        timer.start()
+        with db.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE t SET v = 'x' WHERE id = 1"))
+        timer.join()
+        assert values(db) == ["x"]
+
+
+def test_autocommit_of_sqlalchemy_inside_a_transaction_is_refused(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"id": 1, "v": "a"})
+        with pytest.raises(TransactionError, match="AUTOCOMMIT") as caught, t.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        assert "outside" in str(caught.value.hint)
+        t.insert("t", {"id": 2, "v": "b"})
+    with t.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("INSERT INTO t (id, v) VALUES (3, 'c')"))
+    assert t.count("t") == 3
+
+
+FORKED_INSIDE = """
+import os, sys, holdfast
+db = holdfast.connect(sys.argv[1])
+db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+said = []
+with db.transaction():
+    db.insert("t", {"v": "parent"})
+    pid = os.fork()
+    if pid == 0:
+        try:
+            assert db.count("t") == 0, "a connection of its own does not see what is not committed"
+            sys.exit(3)
+        finally:
+            pass
+    _, status = os.waitpid(pid, 0)
+    said.append(os.waitstatus_to_exitcode(status))
+    db.insert("t", {"v": "parent again"})
+print(said, [row["v"] for row in db.select("t", order_by="id")])
+db.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(url: str) -> None:
+    """The child leaves the block by an exception, which must not roll the parent's transaction back."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED_INSIDE, url], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[3] ['parent', 'parent again']", done

@@ -185,6 +185,20 @@ def test_a_statement_inside_a_transaction_is_never_done_again(
     db.insert("t", {"id": 4, "v": "d"})
 
 
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("statement", ["INSERT", "UPDATE", "COMMIT", "BEGIN"])
+def test_a_write_with_an_idempotency_key_is_done_again_and_once(
+    db: Database, watch: Database, proxy: Proxy, statement: str, moment: Moment
+) -> None:
+    watch.insert("t", {"id": 1, "v": "a"}, idempotency_key="first")
+    db.insert("t", {"id": 2, "v": "b"}, idempotency_key="second")
+    proxy.fault(statement, moment)
+    assert db.insert("t", {"id": 3, "v": "c"}, idempotency_key="third") == 3
+    assert proxy.faults == 1
+    assert db.insert("t", {"id": 3, "v": "c"}, idempotency_key="third") == 3
+    assert [row["id"] for row in watch.select("t", order_by="id")] == [1, 2, 3]
+
+
 # COMMIT
 
 

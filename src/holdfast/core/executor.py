@@ -128,7 +128,7 @@ class Executor:
     def _new_session(self, waiting: Iterator[float] | None = None) -> Session:
         if not self._open:
             raise ClosedError("this database has been closed", hint="connect again")
-        fairy = self._connected(self._pauses() if waiting is None else waiting)
+        fairy = self._connected(self.pauses() if waiting is None else waiting)
         session = Session(fairy, *self.engine.connect.hold(fairy.dbapi_connection))
         self._local.session = session
         self._sessions.add(session)
@@ -151,7 +151,7 @@ class Executor:
             self.tally.count("reconnects", error)
             time.sleep(pause)
 
-    def _pauses(self) -> Iterator[float]:
+    def pauses(self) -> Iterator[float]:
         """Pauses between tries to go on after a loss; what they end is the deadline of the whole call."""
         is_impatient = getattr(self._local, "is_impatient", False)
         return delays(0.0 if is_impatient else self.patience, LONGEST_PAUSE)
@@ -381,7 +381,7 @@ class Executor:
         session = self.session()
         if not session.ready:
             self._make_ready(session)
-        borrowed = None if session.stack or self.is_private else self._connected(self._pauses())
+        borrowed = None if session.stack or self.is_private else self._connected(self.pauses())
         raw = borrowed.dbapi_connection if borrowed else session.raw
         try:
             lasts = session.lasting() if borrowed is None and session.stack else _always
@@ -469,7 +469,7 @@ class Executor:
             # On a new connection the rest of the transaction would be kept without its beginning.
             session.aborted, session.ready = True, False
             raise self.lost("the transaction was rolled back") from exc
-        waiting = chain((0.0,), self._pauses())
+        waiting = chain((0.0,), self.pauses())
         while True:
             self.discard(session)
             is_unsent = self.engine.connect.is_unsent(exc)
@@ -492,7 +492,7 @@ class Executor:
 
     def opening(self, session: Session, attempt: Callable[[Session], Session]) -> Session:
         """Call ``attempt`` on a session, and on a new one while connections are lost under it."""
-        waiting = chain((0.0,), self._pauses())
+        waiting = chain((0.0,), self.pauses())
         while True:
             try:
                 return attempt(session)
@@ -543,7 +543,7 @@ class Executor:
 
     def fate(self, ticket: Any) -> bool | None:
         """Whether a transaction took effect whose COMMIT was not answered; ``None`` if nobody knows."""
-        waiting = chain((0.0,), self._pauses())
+        waiting = chain((0.0,), self.pauses())
         found: bool | None = None
         while found is None and (pause := next(waiting, None)) is not None:
             time.sleep(pause)

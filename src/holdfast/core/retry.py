@@ -16,6 +16,8 @@ Note = Callable[[BaseException], None]
 FIRST_DELAY = 0.005
 LONGEST_DELAY = 0.25
 BUDGET = 60.0
+LONGEST_LOOK = 0.004
+LOOKS_MORE_OFTEN = 0.05
 
 
 def delays(timeout: float, longest: float = LONGEST_DELAY) -> Iterator[float]:
@@ -31,9 +33,20 @@ def delays(timeout: float, longest: float = LONGEST_DELAY) -> Iterator[float]:
         ceiling = min(ceiling * 2, longest)
 
 
+def turns(timeout: float) -> Iterator[float]:
+    """Short pauses in seconds, with jitter, until ``timeout`` is used up.
+
+    A writer that has just committed is quick to begin again, so those who wait have to look often: pauses
+    that double let it write thousands of times while another one waits. Who has waited looks more often.
+    """
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < timeout:
+        yield random.uniform(0, LONGEST_LOOK / (1 + waited / LOOKS_MORE_OFTEN))  # noqa: S311
+
+
 def until_free(attempt: Callable[[], T], timeout: float, note: Note) -> T:
     """Call ``attempt`` until it does not raise :class:`DatabaseBusy`, for up to ``timeout`` seconds."""
-    waiting = delays(timeout)
+    waiting = turns(timeout)
     while True:
         try:
             return attempt()

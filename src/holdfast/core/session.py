@@ -127,7 +127,7 @@ def share_transactions(alchemy: Alchemy, current: Callable[[], Session | None]) 
 
     def inside(connection: Any) -> Session | None:
         session = current()
-        return session if session is not None and session.fairy is connection else None
+        return session if session is not None and connection in (session.fairy, session.raw) else None
 
     def do_begin(dbapi_connection: Any) -> None:
         session = inside(dbapi_connection)

@@ -11,6 +11,8 @@ from functools import lru_cache
 from holdfast.errors import InvalidIdentifier
 
 MAX_BYTES = 63
+IDEMPOTENCY_TABLE = "hf_idempotency"
+"""Where keys of writes are kept; no table of the user's, so it is not listed."""
 
 
 def check_identifier(name: str, noun: str = "name") -> str:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.engines.base import Column, Cursor, Run, TableInfo
-from holdfast.engines.names import quote_identifier
+from holdfast.engines.names import IDEMPOTENCY_TABLE, quote_identifier
 from holdfast.types import TypeMap
 
 _KINDS = "('r', 'p', 'v', 'm', 'f')"
@@ -87,7 +87,8 @@ def describe(run: Run, table: str, types: TypeMap) -> TableInfo | None:
 def _relations(run: Run, kinds: str) -> list[str]:
     rows = run(
         "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-        f"WHERE n.nspname = current_schema() AND c.relkind IN {kinds} AND NOT c.relispartition {_BY_NAME}"
+        f"WHERE n.nspname = current_schema() AND c.relkind IN {kinds} AND NOT c.relispartition "
+        f"AND c.relname <> '{IDEMPOTENCY_TABLE}' {_BY_NAME}"
     ).fetchall()
     return [name for (name,) in rows]
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from holdfast.engines.base import Column, Cursor, Run, TableInfo
-from holdfast.engines.names import quote_identifier
+from holdfast.engines.names import IDEMPOTENCY_TABLE, quote_identifier
 from holdfast.engines.sqltext import SQLITE, first_word, tokens
 from holdfast.types import TypeMap
 
@@ -57,7 +57,8 @@ def tables(run: Run) -> list[str]:
     """The tables, but for those that a search keeps for itself."""
     sql = (
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') "
-        f"AND {_OWN} AND NOT (type = 'virtual' AND substr(name, 1, 10) = 'hf_search_') ORDER BY name"
+        f"AND {_OWN} AND NOT (type = 'virtual' AND substr(name, 1, 10) = 'hf_search_') "
+        f"AND name <> '{IDEMPOTENCY_TABLE}' ORDER BY name"
     )
     return [name for (name,) in run(sql).fetchall()]
 

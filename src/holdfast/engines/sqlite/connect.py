@@ -24,8 +24,9 @@ from holdfast.settings import Target
 
 OLDEST = (3, 37, 0)
 DEFAULT_TIMEOUT = 30.0
-# The engine's own wait is short and the retries around it are jittered: one long wait starves writers.
-ENGINE_WAIT = 0.02
+LONGEST_TIMEOUT = 1_000_000.0
+# The engine's own wait is short and the looks around it are jittered: one long wait starves writers.
+ENGINE_WAIT = 0.002
 DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 
 _streams = itertools.count()
@@ -44,12 +45,11 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
     if durability not in DURABILITY:
         raise ConfigurationError(f"unknown durability {durability!r}", hint="use 'full' or 'normal'")
     read_only = bool(options.get("read_only"))
-    page_size = options.get("page_size")
     location = _memory() if target.path is None else _file(target.path, read_only=read_only)
 
     def open_connection() -> sqlite3.Connection:
         try:
-            return _open(location, read_only, DURABILITY[durability], page_size)
+            return _open(location, options, DURABILITY[durability])
         except driver_error as exc:
             error = translate(exc)
             raise type(error)(f"{target.masked_url}: {error.message}", hint=error.hint) from exc
@@ -88,8 +88,22 @@ def _file(path: Path, *, read_only: bool) -> str:
     return f"file:{quote(str(path.resolve()))}?mode={'ro' if read_only else 'rw'}"
 
 
-def _open(location: str, read_only: bool, synchronous: str, page_size: int | None) -> sqlite3.Connection:
-    raw = sqlite3.connect(location, uri=True, timeout=ENGINE_WAIT, check_same_thread=False)
+class Connection(sqlite3.Connection):
+    """A connection that knows how long SQLAlchemy, which does not try again, is to wait for a lock."""
+
+    milliseconds = 0
+
+    def wait(self, milliseconds: int) -> None:
+        self.execute(f"PRAGMA busy_timeout = {milliseconds}").close()
+
+
+def _open(location: str, options: Mapping[str, Any], synchronous: str) -> Connection:
+    read_only, page_size = options.get("read_only"), options.get("page_size")
+    timeout = options.get("timeout")
+    raw = sqlite3.connect(
+        location, uri=True, timeout=ENGINE_WAIT, check_same_thread=False, factory=Connection
+    )
+    raw.milliseconds = int(min(DEFAULT_TIMEOUT if timeout is None else timeout, LONGEST_TIMEOUT) * 1000)
     try:
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA trusted_schema = OFF")
@@ -103,6 +117,7 @@ def _open(location: str, read_only: bool, synchronous: str, page_size: int | Non
         # Where the schema cannot be read now, is_stale sees to it.
         with contextlib.suppress(sqlite3.OperationalError):
             refresh(raw)
+        raw.wait(raw.milliseconds)
     except BaseException:
         raw.close()
         raise
@@ -121,6 +136,7 @@ def _use_wal(raw: sqlite3.Connection) -> None:
 def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callable[..., Cursor]]:
     """Take the connection out of the driver's own transaction keeping."""
     raw.isolation_level = None
+    raw.wait(round(ENGINE_WAIT * 1000))
     return raw.execute, raw.executemany, raw.execute
 
 
@@ -129,6 +145,7 @@ def let_go(raw: Any) -> None:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         raw.isolation_level = ""
+        raw.wait(raw.milliseconds)
 
 
 def is_alive(raw: Any) -> bool:
