@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from holdfast.core import bulk, idempotency, indexes, paging, query, rows, schema, transaction
+from holdfast.core import bulk, indexes, paging, query, rows, schema, transaction
 from holdfast.core.executor import Executor
 from holdfast.core.health import Health
 from holdfast.core.paging import Page
@@ -81,6 +81,8 @@ class Table:
         """
         if idempotency_key is None:
             return rows.insert(self._executor, self.name, row)
+        from holdfast.core import idempotency
+
         call = ("insert", self.name, row)
         return idempotency.once(
             self._executor, idempotency_key, call, lambda: rows.insert(self._executor, self.name, row)
@@ -136,6 +138,8 @@ class Table:
         """
         if idempotency_key is None:
             return rows.upsert(self._executor, self.name, row, key)
+        from holdfast.core import idempotency
+
         call = ("upsert", self.name, row, key)
         return idempotency.once(
             self._executor, idempotency_key, call, lambda: rows.upsert(self._executor, self.name, row, key)
