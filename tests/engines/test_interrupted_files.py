@@ -147,6 +147,15 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(files, tmp_path, name)
         assert b"\r" not in done.stdout
 
 
+@pytest.mark.parametrize("name", ["csv", "json", "parquet"])
+def test_a_named_pipe_is_read_once(db, files, tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    writer = subprocess.Popen(["cp", str(files / f"t.{name}"), str(tmp_path / "pipe")])
+    assert db.load("t", tmp_path / "pipe", format=name) == ROWS
+    assert writer.wait(timeout=60) == 0
+    assert db.count("t") == ROWS
+
+
 MEMORY = """
 import sys
 import holdfast

@@ -230,3 +230,22 @@ def test_what_cannot_be_resumed(db, tmp_path):
     with pytest.raises(errors.ImportFailed, match="cannot be read"):
         db.load("t", tmp_path / "none.jsonl", resume=True)
     assert "t" not in db.list_tables()
+
+
+@pytest.mark.parametrize("fate", ["changed", "removed"])
+def test_a_file_that_changes_under_the_import(db, tmp_path, monkeypatch, fate):
+    path = tmp_path / "t.csv"
+    path.write_text("id,t\n" + "".join(f"{n},x{n}\n" for n in range(50_000)))
+    plain = resuming.Resumable.commit
+
+    def commit(steps: resuming.Resumable) -> None:
+        path.unlink()
+        if fate == "changed":
+            path.write_text("id,t\n")
+        plain(steps)
+
+    monkeypatch.setattr(resuming.Resumable, "commit", commit)
+    with pytest.raises(errors.ImportFailed, match="changed while it was read"):
+        db.import_from_csv("t", path, resume=True)
+    assert not db.table_exists("t")
+    assert state(db) == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,19 +126,34 @@ def load(
         )
     if options.get("rejects") is not None:
         options["rejects"] = Path(options["rejects"])
-    source = stream or path
-    if stream is not None and "encoding" in form.options_in:
-        source = io.TextIOWrapper(stream, encoding=str(options.get("encoding", "utf-8-sig")), newline="")
-    return form.read(
-        executor,
-        table,
-        source,
-        if_exists,
-        extra_columns=extra_columns,
-        resume=resume,
-        progress=progress,
-        **{**form.fixed, **options},
-    )
+    with _opened(form, path, stream, options) as source:
+        return form.read(
+            executor,
+            table,
+            source,
+            if_exists,
+            extra_columns=extra_columns,
+            resume=resume,
+            progress=progress,
+            **{**form.fixed, **options},
+        )
+
+
+@contextmanager
+def _opened(form: Format, path: Path, stream: Any, options: dict[str, Any]) -> Iterator[Any]:
+    """What the format reads: a path, or a stream, which a named pipe is too, for it is read once."""
+    if stream is None and path.is_fifo():
+        with path.open("rb") as pipe, _opened(form, path, pipe, options) as source:
+            yield source
+    elif stream is None or "encoding" not in form.options_in:
+        yield stream or path
+    else:
+        encoding = str(options.get("encoding", "utf-8-sig"))
+        text = io.TextIOWrapper(stream, encoding=encoding, newline="")
+        try:
+            yield text
+        finally:
+            text.detach()
 
 
 def _refuse_options(form: Format, options: dict[str, Any], others: frozenset[str]) -> None:

@@ -267,7 +267,7 @@ class Resumable(Steps):
 
     def _note(self, *, finished: bool) -> None:
         """Move the entry on from where this run knows it to be; nobody else may have moved it."""
-        if self._stamp() != self._read:
+        if self._read is None or self._stamp() != self._read:
             raise ImportFailed(
                 f"{self.path} changed while it was read", hint="import a file that stays as it is"
             )
@@ -285,6 +285,9 @@ class Resumable(Steps):
             hint="run it again when it is done",
         )
 
-    def _stamp(self) -> tuple[int, int]:
-        found = self.path.stat()
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
         return found.st_size, found.st_mtime_ns
