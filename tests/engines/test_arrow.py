@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
@@ -10,6 +12,7 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -495,3 +498,105 @@ def test_parts_of_one_table_may_go_different_ways(db):
     assert db.count("v") == 0
     assert db.insert_many("v", pa.concat_tables([whole, whole.slice(0, 3), whole])) == 303
     assert db.select("v")[150]["id"] == 0
+
+
+FLAT = """
+import random, sys
+import holdfast
+import pyarrow, pyarrow.parquet
+
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+url, path, shape, step = sys.argv[1:]
+chance = random.Random(1)
+with holdfast.connect(url) as db:
+    db.execute("SELECT 1")
+    if shape == "wide":
+        columns, count = {"id": "INTEGER PRIMARY KEY", "x": "BLOB", "t": "TEXT"}, 1_000
+        blob, text = (lambda: chance.randbytes(100_000)), (lambda: chance.randbytes(50_000).hex())
+        rows = ((number, blob(), text()) for number in range(count))
+    else:
+        columns, count = {"id": "INTEGER PRIMARY KEY", "t": "TEXT", "f": "REAL"}, 1_000_000
+        rows = ((number, f"a text of some length, number {number}", number / 7) for number in range(count))
+    if step == "make":
+        for table in ("t", "copy"):
+            db.create_table(table, columns)
+        db.insert_many("t", rows)
+        sys.exit()
+    db.to_arrow("SELECT 1 AS one")
+    before = peak()
+    assert db.export("t", path) == count
+    assert db.load("copy", path, progress=False) == count
+    print(peak() - before)
+    assert db.get("copy", count - 1) == db.get("t", count - 1)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", ["wide", "narrow"])
+@pytest.mark.parametrize("extension", ["parquet", "feather"])
+def test_memory_stays_flat_in_and_out(url, engine_name, tmp_path, extension, shape):
+    if engine_name == "debian":
+        pytest.skip("the client is the same as on the embedded server")
+    for step in ("make", "measure"):
+        done = subprocess.run(
+            [sys.executable, "-c", FLAT, url, str(tmp_path / f"t.{extension}"), shape, step],
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 64 * 1024
+
+
+SHAPES = {
+    "no columns": (pa.table({}), "no columns"),
+    "no rows": (pa.table({"a": pa.array([], pa.int64())}), None),
+    "half": (pa.table({"a": np.array([0.5], "float16")}), None),
+    "words": (pa.table({"a": pa.array(["x", None, "x"]).dictionary_encode()}), None),
+    "decimal256": (pa.table({"a": pa.array([Decimal("1" * 50)], pa.decimal256(60, 2))}), None),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("extension", ["parquet", "feather"])
+def test_files_of_odd_shapes(db, engine_name, tmp_path, extension, name):
+    table, refusal = SHAPES[name]
+    path = tmp_path / f"t.{extension}"
+    write_file(table, path)
+    if name == "decimal256" and engine_name == "sqlite":
+        refusal = "a"
+    if refusal is not None:
+        with pytest.raises(errors.ImportFailed, match=refusal):
+            db.load("t", path)
+        assert db.list_tables() == []
+        return
+    assert db.load("t", path) == table.num_rows
+    assert [row["a"] for row in db.select("t")] == table["a"].to_pylist()
+
+
+@pytest.mark.parametrize("extension", ["parquet", "feather"])
+def test_a_file_cut_short_or_overwritten_changes_nothing(db, tmp_path, extension):
+    path = tmp_path / f"t.{extension}"
+    write_file(pa.table({"a": list(range(5_000)), "t": [f"text {number}" for number in range(5_000)]}), path)
+    whole = path.read_bytes()
+    db.create_table("t", {"a": "INTEGER", "t": "TEXT"})
+    for length in range(1, len(whole), len(whole) // 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(errors.ImportFailed):
+            db.load("t", path)
+    path.write_bytes(whole[:200] + bytes(400) + whole[600:])
+    try:
+        assert db.load("t", path) == 5_000
+    except errors.ImportFailed:
+        assert db.count("t") == 0
+
+
+def write_file(table, path):
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+        return
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)

@@ -16,7 +16,7 @@ from holdfast.io.jsonl import spooled
 
 # What is gathered for one row group: readers do best with large ones, and this much is in memory.
 _GROUP_ROWS = 100_000
-_GROUP_BYTES = 4 << 20
+_GROUP_BYTES = 2 << 20
 
 
 def export(
