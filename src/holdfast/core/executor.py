@@ -170,8 +170,13 @@ class Executor:
 
     def _returned(self, raw: Any, record: Any) -> None:
         # Also when a thread ends and its connection comes back by itself.
-        if raw is not None:
+        if raw is None:
+            return
+        if self._open:
             self.engine.connect.let_go(raw)
+        else:
+            # The pool that it belongs to has been disposed of, and would keep it open.
+            record.invalidate()
 
     def _taken(self, raw: Any, record: Any, fairy: Any) -> None:
         """Where the schema has changed since a connection was last used, what it prepared may be wrong."""
