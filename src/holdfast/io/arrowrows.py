@@ -50,7 +50,7 @@ def _reader(data: Any) -> Any:
 
 
 _ROWS = 2_000
-_MOST_ROWS = 10_000
+_MOST_ROWS = 4_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Arrays of a few megabytes are decoded fastest, and that much is in memory a few times.
-PART_BYTES = 2 << 20
+# That much is in memory a few times; with less, decoding costs more for each value.
+PART_BYTES = 1 << 20
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 # Nulls have no bytes: what is read in the place of a last one must be there.
