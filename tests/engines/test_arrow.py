@@ -503,7 +503,7 @@ def test_parts_of_one_table_may_go_different_ways(db):
 FLAT = """
 import random, sys
 import holdfast
-import pyarrow, pyarrow.parquet
+import pyarrow, pyarrow.compute, pyarrow.parquet
 
 def peak():
     with open("/proc/self/status") as file:
