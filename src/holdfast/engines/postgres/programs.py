@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from holdfast.engines.postgres.embedded import bin_directory
 from holdfast.errors import BackupError, MissingDependency
 
+_RESTORE = "pg_restore"
 DEBIAN = Path("/usr/lib/postgresql")
 # What every libpq knows: pg_dump may be older than the one that psycopg brings. No secret is among them.
 _SHARED_OPTIONS = frozenset(
@@ -69,9 +70,9 @@ def _pg_dump(server: int) -> Path:
 
 def _pg_restore() -> Path:
     """The newest: it reads what every older one wrote."""
-    known = _known("pg_restore")
+    known = _known(_RESTORE)
     if not known:
-        raise MissingDependency("pg_restore of PostgreSQL", "embedded")
+        raise MissingDependency(f"{_RESTORE} of PostgreSQL", "embedded")
     return max(known)[2]
 
 
