@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 from psycopg import RawCursor
 
+from holdfast.engines.postgres.liveness import command
+
 # A standby that was promoted goes on with the numbers of transactions, and they are others then.
 _IDENTITY = (
     "SELECT system_identifier::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) "
@@ -35,8 +37,8 @@ def identity(raw: Any) -> str | None:
 
 def ticket(raw: Any) -> Ticket | None:
     """What the open transaction can be found by later; ``None`` if it has written nothing."""
-    row = RawCursor(raw).execute("SELECT pg_current_xact_id_if_assigned()::text", prepare=True).fetchone()
-    return Ticket(row[0], raw.server) if row and row[0] else None
+    number = command(raw, b"SELECT pg_current_xact_id_if_assigned()", raw.longest).get_value(0, 0)
+    return Ticket(number.decode(), raw.server) if number else None
 
 
 def fate(raw: Any, of: Ticket) -> bool | None:

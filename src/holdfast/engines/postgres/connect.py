@@ -15,6 +15,7 @@ import sqlalchemy
 from psycopg import RawCursor
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from holdfast.engines.base import Cursor, Opened, Run, paced
 from holdfast.engines.pool import pooling
@@ -23,7 +24,7 @@ from holdfast.engines.postgres.commit import fate as fate
 from holdfast.engines.postgres.commit import identity
 from holdfast.engines.postgres.commit import ticket as ticket
 from holdfast.engines.postgres.errors import translate
-from holdfast.engines.postgres.liveness import Unsent, answers, check_before
+from holdfast.engines.postgres.liveness import Unsent, answers, check_before, command
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
 
@@ -49,10 +50,35 @@ driver_error: tuple[type[Exception], ...] = (psycopg.Error,)
 _refreshes = itertools.count()
 
 
+COMMANDS = {"BEGIN": b"BEGIN", "COMMIT": b"COMMIT", "ROLLBACK": b"ROLLBACK"}
+
+
+class Done:
+    """What is left of a command that has no rows, in the shape of a cursor."""
+
+    rowcount = -1
+    description = None
+
+    def __init__(self, result: PGresult) -> None:
+        self.statusmessage = (result.command_status or b"").decode()
+
+    def fetchone(self) -> None:
+        return None
+
+    def fetchmany(self, size: int = 0, /) -> list[Any]:
+        return []
+
+    fetchall = fetchmany
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 class Connection(psycopg.Connection[Any]):
     """A connection that remembers which server it is to."""
 
     server: str | None = None
+    longest: float | None = None
 
 
 def create(target: Target, options: Mapping[str, Any]) -> Opened:
@@ -86,7 +112,8 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             raise translate(exc) from exc
         if longest:
             # The server keeps the time; this is for an answer that never comes.
-            raw.wait = partial(raw.wait, timeout=longest + GRACE)  # type: ignore[method-assign]
+            raw.longest = longest + GRACE
+            raw.wait = partial(raw.wait, timeout=raw.longest)  # type: ignore[method-assign]
         return raw
 
     alchemy = sqlalchemy.create_engine(
@@ -192,6 +219,8 @@ def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callab
 
     def execute(sql: str, params: Sequence[Any] = ()) -> Cursor:
         check()
+        if sql in COMMANDS:
+            return Done(command(raw, COMMANDS[sql], raw.longest))
         return run(sql, params, prepare=True)
 
     def execute_binary(sql: str, params: Sequence[Any] = ()) -> Cursor:

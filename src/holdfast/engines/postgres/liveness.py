@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from psycopg.pq import ConnStatus
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGresult
 
 PING_SECONDS = 5.0
 # After so long a silence a network may have dropped the connection without a word to us.
 IDLE_SECONDS = 30.0
+FOREVER = 1e6
 
 
 class Unsent(psycopg.OperationalError):
@@ -56,21 +58,48 @@ def _ask(raw: Any) -> None:
 
 def answers(raw: Any, seconds: float = PING_SECONDS) -> bool:
     """Whether the server answers an empty query in time; in a transaction it changes nothing."""
-    connection, deadline = raw.pgconn, time.monotonic() + seconds
     try:
-        connection.send_query(b"")
-        while True:
-            is_sent = connection.flush() == 0
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            _wait(connection.socket, left, writing=not is_sent)
-            connection.consume_input()
-            while not connection.is_busy():
-                if connection.get_result() is None:
-                    return bool(connection.status == ConnStatus.OK)
-    except psycopg.Error:
+        command(raw, b"", seconds)
+    except Silent:
         return False
+    except psycopg.OperationalError:
+        return False
+    except psycopg.Error:
+        pass
+    return bool(raw.pgconn.status == ConnStatus.OK)
+
+
+class Silent(psycopg.OperationalError):
+    """No answer came in time; one may still come, so nothing else can be asked on this connection."""
+
+
+def command(raw: Any, text: bytes, seconds: float | None = None) -> PGresult:
+    """Send a text of our own without values: half the work that the driver's cursor has with it."""
+    connection = raw.pgconn
+    deadline = time.monotonic() + (FOREVER if seconds is None else seconds)
+    connection.send_query(text)
+    result: PGresult | None = None
+    while True:
+        is_sent = connection.flush() == 0
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Silent("the server did not answer in time")
+        _wait(connection.socket, left, writing=not is_sent)
+        connection.consume_input()
+        while not connection.is_busy():
+            found = connection.get_result()
+            if found is not None:
+                result = found
+            elif result is None or result.status == ExecStatus.FATAL_ERROR:
+                raise _failure(connection, result)
+            else:
+                return result
+
+
+def _failure(connection: Any, result: PGresult | None) -> psycopg.Error:
+    if result is None or connection.status != ConnStatus.OK:
+        return psycopg.OperationalError("the connection was lost")
+    return psycopg.errors.error_from_result(result)
 
 
 def _wait(socket: int, seconds: float, *, writing: bool) -> None:
