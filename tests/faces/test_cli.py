@@ -167,6 +167,52 @@ def test_a_backup_is_proven_and_restored(filled, new_url, tmp_path):
     assert json.loads(output("tables", filled, "--json"))[1]["rows"] == 3
 
 
+def test_restoring_is_rehearsed_partial_or_into_a_new_database(filled, new_url, tmp_path, engine_name):
+    path = tmp_path / "runs.sql"
+    output("backup", filled, str(path))
+    assert "replaces" in output("restore", filled, str(path), "--dry-run")
+    assert "kept in" in output("restore", filled, str(path), "--table", "runs")
+    assert "kept in" not in output("restore", filled, str(path), "--no-keep")
+    place = str(tmp_path / "made.db") if engine_name == "sqlite" else new_url()
+    output("restore", filled, str(path), "--into", place)
+    assert output("query", place, "SELECT * FROM runs") == output("query", filled, "SELECT * FROM runs")
+    refusal(1, "restore", filled, str(path), "--into", place)
+    if engine_name == "sqlite":
+        path.write_bytes(path.read_bytes()[:-40])
+        refusal(1, "restore", str(tmp_path / "never.db"), str(path))
+        assert not (tmp_path / "never.db").exists()
+
+
+def test_backups_are_listed_pruned_and_made_when_due(filled, tmp_path):
+    folder = tmp_path / "nightly"
+    refusal(1, "schedule", filled, str(folder), "--check")
+    assert "wrote and proved" in output("schedule", filled, str(folder), "--keep-last", "2")
+    assert "is due" in output("schedule", filled, str(folder))
+    assert "is due" in output("schedule", filled, str(folder), "--check")
+    for name in ("a.sql", "b.sql"):
+        output("backup", filled, str(folder / name))
+    rows = json.loads(output("backups", str(folder), "--json"))
+    assert [row["backup"] for row in rows][:2] == ["b.sql", "a.sql"]
+    assert {row["state"] for row in rows} == {"ok"}
+    assert output("prune", str(folder), "--keep-last", "1", "--dry-run").count("would be removed") == 2
+    assert output("prune", str(folder), "--keep-last", "1").count("removed") == 2
+    assert [path.name for path in folder.glob("[!.]*")] == ["b.sql"]
+    (folder / "b.sql").write_bytes((folder / "b.sql").read_bytes()[:-9])
+    done = call("backups", str(folder))
+    assert (done.returncode, "DAMAGED" in done.stdout) == (1, True)
+    refusal(1, "prune", str(folder))
+    refusal(1, "backup", filled, str(folder / "c.sql"), "--keep-last", "1")
+
+
+def test_other_programs_are_told_when_to_call(filled, tmp_path, engine_name):
+    if engine_name == "sqlite":
+        text = output("schedule", filled, str(tmp_path / "b"), "--every", "02:30", "--cron", "--systemd")
+        assert text.splitlines()[1].startswith("30 2 * * * ")
+        assert "OnCalendar=*-*-* 02:30:00" in text
+    told = refusal(2, "schedule", "postgresql://me:secret@host/db", str(tmp_path), "--cron")
+    assert "secret" not in told
+
+
 def test_mistakes_are_one_line_that_helps(filled):
     assert "runs" in refusal(1, "schema", filled, "rums")
     assert "syntax" in refusal(1, "query", filled, "SELEC 1")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import show
+from holdfast.cli.output import AsJson, show, write_json
 from holdfast.errors import BackupCorrupt, BackupError, ConfigurationError, Error, InvalidQuery
 
 if TYPE_CHECKING:
@@ -98,28 +98,29 @@ def _keep(last: int, daily: int, weekly: int, monthly: int, yearly: int) -> dict
     return {f"keep_{name}": count for name, count in given.items() if count}
 
 
-def backups(folder: Folder) -> None:
+def backups(folder: Folder, as_json: AsJson = False) -> None:
     """List the backups in a folder, the newest first, each checked to its last byte."""
     from holdfast.backup.listing import list_backups
     from holdfast.backup.remote import place_of
 
     found = list_backups(place_of(folder))
     columns = ["backup", "made", "database", "tables", "rows", "bytes", "state"]
-    show(
-        columns,
+    rows = [
         [
-            [
-                item.path.name,
-                _local(item.created) if item.created else None,
-                item.database or None,
-                len(item.tables) if item.ok else None,
-                sum(item.tables.values()) if item.ok else None,
-                item.size,
-                "ok" if item.ok else "DAMAGED",
-            ]
-            for item in found
-        ],
-    )
+            item.path.name,
+            _made(item),
+            item.database or None,
+            len(item.tables) if item.ok else None,
+            sum(item.tables.values()) if item.ok else None,
+            item.size,
+            "ok" if item.ok else "DAMAGED",
+        ]
+        for item in found
+    ]
+    if as_json:
+        write_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        show(columns, rows)
     if damaged := [item for item in found if not item.ok]:
         raise BackupCorrupt(str(damaged[0].problem), hint="keep it apart; it restores nothing")
 
