@@ -12,6 +12,7 @@ from holdfast.core import bulk, indexes, paging, query, rows, schema, transactio
 from holdfast.core.executor import Executor
 from holdfast.core.health import Health
 from holdfast.core.paging import Page
+from holdfast.core.passing import PassingExecutor
 from holdfast.core.progress import track
 from holdfast.core.query import Params, Result
 from holdfast.core.retry import until_reached
@@ -494,7 +495,9 @@ class Database:
         self._engine = engine_for(target.scheme)
         given = options.get("timeout")
         self._target = target
-        self._executor = Executor(
+        # A database in memory is there while a connection is.
+        passes = options.get("pool") == "null" and not target.is_memory
+        self._executor = (PassingExecutor if passes else Executor)(
             self._engine,
             target,
             self._engine.connect.create(target, options),
@@ -506,6 +509,7 @@ class Database:
         self._handles: dict[str, Table] = {}
         try:
             self._executor.session()
+            self._executor.pass_on()
         except BaseException:
             self._executor.close()
             raise

@@ -77,6 +77,13 @@ def as_count(value: Any) -> int:
     raise ValueError("give a whole number from 1 on")
 
 
+def as_pool(value: Any) -> str:
+    """Read how connections are kept."""
+    if value in ("thread", "null"):
+        return str(value)
+    raise ValueError("use 'thread' or 'null'")
+
+
 def as_overflow(value: Any) -> int:
     """Read a number of further connections, -1 for any number."""
     if not isinstance(value, bool) and -1 <= int(value) <= 10_000 and int(value) == float(value):
@@ -103,6 +110,7 @@ _OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "durability": as_durability,
     "read_only": as_flag,
     "wait_until_ready": as_seconds,
+    "pool": as_pool,
     "pool_size": as_count,
     "max_overflow": as_overflow,
     "pool_timeout": as_seconds,

@@ -200,6 +200,9 @@ class Executor:
             session.known = None
             self.forget()
 
+    def pass_on(self) -> None:
+        """A transaction has ended; this thread keeps its connection."""
+
     def _drop(self, session: Session) -> None:
         if session.fairy.dbapi_connection is not None:
             session.fairy.invalidate()

@@ -220,6 +220,7 @@ def _closed(executor: Executor, session: Session) -> None:
     if session.known is not None:
         session.known = None
         executor.forget()
+    executor.pass_on()
 
 
 def begin_by_hand(executor: Executor, *, isolation: str | None, read_only: bool) -> None:

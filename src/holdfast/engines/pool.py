@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
-    from sqlalchemy.pool import PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 
 POOL_SIZE = 5
@@ -21,7 +21,7 @@ def pooling(options: Mapping[str, Any]) -> dict[str, Any]:
     There is no limit unless one is given: each thread keeps its connection while it lives.
     """
     return {
-        "poolclass": SharingPool,
+        "poolclass": ClosingPool if options.get("pool") == "null" else SharingPool,
         "pool_size": options.get("pool_size", POOL_SIZE),
         "max_overflow": options.get("max_overflow", -1),
         "pool_timeout": options.get("pool_timeout", POOL_TIMEOUT),
@@ -47,6 +47,16 @@ class SharingPool(QueuePool):
         assert isinstance(fresh, SharingPool)
         fresh.shared = self.shared
         return fresh
+
+
+class ClosingPool(SharingPool):
+    """Keeps no connection that comes back."""
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        try:
+            record.close()
+        finally:
+            self._dec_overflow()
 
 
 def pool_counts(pool: Any) -> dict[str, int | None]:

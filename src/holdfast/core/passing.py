@@ -1,0 +1,74 @@
+"""An executor that keeps no connection: each statement, and each transaction, opens one and closes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from holdfast.core.executor import Executor, Lasts, _all
+from holdfast.engines.base import Cursor
+
+T = TypeVar("T")
+
+
+class Kept:
+    """What a cursor had to say, once its connection is closed."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.rowcount = cursor.rowcount
+        self.description = cursor.description
+        self.lastrowid = getattr(cursor, "lastrowid", None)
+        self._rows: list[Any] = [] if self.description is None else cursor.fetchall()
+
+    def fetchone(self) -> Any:
+        return self._rows.pop(0) if self._rows else None
+
+    def fetchmany(self, size: int = 1, /) -> list[Any]:
+        taken, self._rows = self._rows[:size], self._rows[size:]
+        return taken
+
+    def fetchall(self) -> list[Any]:
+        taken, self._rows = self._rows, []
+        return taken
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class PassingExecutor(Executor):
+    """The executor of ``pool="null"``, for programs that must not keep a server's connections."""
+
+    def send(self, native: str, params: Sequence[Any] = ()) -> Cursor:
+        try:
+            cursor = super().send(native, params)
+            return cursor if self.in_transaction else Kept(cursor)
+        finally:
+            self.pass_on()
+
+    def fetch(
+        self,
+        native: str,
+        params: Sequence[Any] = (),
+        read: Callable[[Cursor], Any] = _all,
+        *,
+        binary: bool = False,
+    ) -> Any:
+        try:
+            return super().fetch(native, params, read, binary=binary)
+        finally:
+            self.pass_on()
+
+    def reading(self, read: Callable[[Any, bool, Lasts], Iterator[T]]) -> Iterator[T]:
+        try:
+            yield from super().reading(read)
+        finally:
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Give this thread's connection back, unless it is in a transaction."""
+        session = getattr(self._local, "session", None)
+        if session is None or session.stack:
+            return
+        session.ready = False
+        del self._local.session
+        session.fairy.close()

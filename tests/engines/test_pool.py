@@ -1,0 +1,122 @@
+"""How many connections there are, who has them, and that none is kept where none shall be."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import holdfast
+from holdfast import Database
+from holdfast.errors import ConfigurationError, ConnectionFailed, UniqueViolation
+
+
+@pytest.fixture
+def t(url: str) -> Iterator[Database]:
+    with holdfast.connect(url, pool="null") as db:
+        db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+        yield db
+
+
+def test_without_a_pool_no_connection_is_kept(t: Database) -> None:
+    def none() -> bool:
+        pool = t.health().pool
+        return (pool["in_use"], pool["idle"]) == (0, 0)
+
+    calls: list[Any] = [
+        lambda: t.insert("t", {"v": "a"}),
+        lambda: t.insert_many("t", [{"v": "b"}, {"v": "c"}]),
+        lambda: t.select("t"),
+        lambda: t.get("t", 1),
+        lambda: t.query("SELECT v FROM t"),
+        lambda: t.execute("UPDATE t SET v = 'x' WHERE id = ?", [2]).rowcount,
+        lambda: list(t.stream("t", batch_size=1)),
+        lambda: t.paginate("t", limit=2),
+        lambda: t.upsert("t", {"id": 1, "v": "y"}),
+        lambda: t.run_transaction(lambda: t.update("t", {"v": "z"}, {"id": 3})),
+        lambda: t.to_dataframe("t"),
+        lambda: t.get_columns("t"),
+        lambda: t.insert("t", {"v": "once"}, idempotency_key="one"),
+    ]
+    for call in calls:
+        call()
+        assert none()
+    with pytest.raises(UniqueViolation):
+        t.insert("t", {"id": 1})
+    assert none()
+    assert [row["v"] for row in t.select("t", order_by="id")] == ["y", "x", "z", "once"]
+    with t.transaction():
+        t.insert("t", {"v": "in a block"})
+        assert t.health().pool["in_use"] == 1
+        assert len(t.select("t")) == 5
+    assert none()
+    t.begin_transaction()
+    t.insert("t", {"v": "by hand"})
+    t.rollback()
+    assert none()
+    with t.engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM t")).scalar() == 5
+    assert none()
+    for row in t.stream("t", batch_size=2):
+        t.update("t", {"v": "seen"}, {"id": row["id"]})
+    assert t.count("t", {"v": "seen"}) == 5
+    assert none()
+
+
+def test_a_limit_is_kept_and_a_thread_waits_for_its_turn(url: str) -> None:
+    with holdfast.connect(url, pool_size=1, max_overflow=1, pool_timeout=0.2) as db:
+        db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+        assert db.health().pool == {"in_use": 1, "idle": 0, "most": 2}
+        held, end = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            db.count("t")
+            held.set()
+            end.wait(20)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(20)
+        failures: list[BaseException] = []
+
+        def third() -> None:
+            try:
+                db.count("t")
+            except BaseException as exc:
+                failures.append(exc)
+
+        waiting = threading.Thread(target=third)
+        started = time.monotonic()
+        waiting.start()
+        waiting.join(20)
+        assert time.monotonic() - started >= 0.15
+        (failure,) = failures
+        assert isinstance(failure, ConnectionFailed)
+        assert "in use by other threads" in failure.message
+        assert failure.hint
+        end.set()
+        thread.join()
+        del thread
+        failures.clear()
+        waiting = threading.Thread(target=third)
+        waiting.start()
+        waiting.join(20)
+        assert not failures
+
+
+def test_options_of_the_pool_are_checked(url: str) -> None:
+    wrong: list[tuple[str, Any]] = [
+        ("pool", "none"),
+        ("pool", 1),
+        ("pool_size", 0),
+        ("pool_size", 1.5),
+        ("max_overflow", -2),
+        ("pool_timeout", "soon"),
+    ]
+    for name, bad in wrong:
+        with pytest.raises(ConfigurationError, match=name):
+            holdfast.connect(url, **{name: bad})
