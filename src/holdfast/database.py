@@ -936,6 +936,7 @@ class Database:
 
         A missing table is created from the frame. ``if_exists`` is ``"fail"``, ``"append"`` or ``"replace"``.
         A named index is written as columns, an unnamed one of labels as the column ``index``.
+        A polars DataFrame goes to :meth:`from_arrow`.
         """
         from holdfast.io import frames
 

@@ -600,3 +600,45 @@ def write_file(table, path):
         return
     with pa.ipc.new_file(str(path), table.schema) as writer:
         writer.write_table(table)
+
+
+CODED = {
+    "categorical": pl.DataFrame({"a": pl.Series(["x", None, "x"], dtype=pl.Categorical)}),
+    "enum": pl.DataFrame({"a": pl.Series(["x", None, "x"], dtype=pl.Enum(["x", "y"]))}),
+    "views of bytes": pa.table(
+        {"a": pa.DictionaryArray.from_arrays(pa.array([0, None]), pa.array([b"x"], pa.binary_view()))}
+    ),
+    "runs": pa.table({"a": pa.RunEndEncodedArray.from_arrays([2, 3], pa.array(["x", None]))}),
+}
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_values_that_stand_in_a_dictionary_or_in_runs_come_as_they_are(db, name):
+    data = CODED[name]
+    values = data["a"].to_list() if isinstance(data, pl.DataFrame) else data["a"].to_pylist()
+    assert db.from_arrow(data, "t") == len(values)
+    assert [row["a"] for row in db.select("t")] == values
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}), "'a' holds Python objects"),
+        (pl.Series("a", [1]), "Series"),
+        (pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), "types"),
+    ],
+    ids=["objects", "series", "int128"],
+)
+def test_what_arrow_has_no_form_for_is_refused_before_a_table_is_made(db, data, what):
+    with pytest.raises(errors.InvalidQuery, match=what):
+        db.from_arrow(data, "t")
+    assert db.list_tables() == []
+
+
+@pytest.mark.parametrize("rows", [2, 40])
+def test_insert_many_takes_128_bit_integers_that_fit_and_refuses_a_series(db, rows):
+    db.create_table("t", {"a": "INTEGER"})
+    assert db.insert_many("t", pl.DataFrame({"a": pl.Series([5] * rows, dtype=pl.Int128)})) == rows
+    with pytest.raises(errors.InvalidQuery, match="to_frame"):
+        db.insert_many("t", pl.Series("a", [1] * rows))
+    assert db.select("t") == [{"a": 5}] * rows

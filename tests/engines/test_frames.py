@@ -372,3 +372,28 @@ def test_a_value_that_comes_late_changes_no_other(db: Database, engine_name: str
         assert [(type(value), value) for value in mixed[name]] == [
             (type(row[name]), row[name]) for row in rows
         ]
+
+
+def test_from_dataframe_takes_polars_too(db):
+    import polars as pl
+
+    frame = pl.DataFrame({"a": [1, None], "b": ["x", "y"]})
+    assert db.from_dataframe(frame, "t") == 2
+    assert db.from_dataframe(frame, "t", if_exists="append") == 2
+    assert db.select("t") == frame.to_dicts() * 2
+    with pytest.raises(errors.ImportFailed, match=r"not pandas's Series"):
+        db.from_dataframe(pd.Series([1]), "s")
+
+
+def test_a_column_named_nan_by_pandas_has_no_name(db):
+    with pytest.raises(errors.ImportFailed, match="has no name"):
+        db.from_dataframe(pd.DataFrame([[1, 2]], columns=[None, "a"]), "t")
+    assert db.list_tables() == []
+
+
+def test_moments_with_and_without_a_zone_in_one_column_are_told_apart(db):
+    mixed = pd.DataFrame(
+        {"c": [pd.Timestamp("2020-01-01", tz="UTC"), pd.Timestamp("2020-01-01")]}, dtype=object
+    )
+    with pytest.raises(errors.ImportFailed, match=r"TIMESTAMP\) and .*TIMESTAMPTZ\)"):
+        db.from_dataframe(mixed, "t")

@@ -49,8 +49,28 @@ def columns_of(rows: Any, size: int) -> Columns | None:
     if isinstance(rows, arrow.RecordBatchReader):
         return _arrow(rows, size)
     if hasattr(rows, "__arrow_c_stream__"):
-        return _arrow(arrow.RecordBatchReader.from_stream(rows), size)
+        return _arrow(stream_reader(arrow, rows), size)
     return None
+
+
+def stream_reader(arrow: Any, rows: Any) -> Any:
+    """A reader of whatever offers an Arrow stream of columns with names.
+
+    Raises:
+        InvalidQuery: if it is one column alone, or a column has a type that only its library knows.
+    """
+    if type(rows).__module__.partition(".")[0] == "polars":
+        for name, dtype in getattr(rows, "schema", {}).items():
+            # Its stream holds the places of Python's objects in memory, as if they were bytes.
+            if dtype.base_type().__name__ == "Object":
+                raise InvalidQuery(f"column {name!r} holds Python objects", hint="cast it to another type")
+    try:
+        return arrow.RecordBatchReader.from_stream(rows)
+    except arrow.ArrowException as exc:
+        raise InvalidQuery(
+            f"the {type(rows).__name__} is no Arrow data of columns with names and types",
+            hint="make a Series a DataFrame with to_frame(); cast 128-bit integers to Int64 or Decimal",
+        ) from exc
 
 
 def is_inert(rows: Any) -> bool:
@@ -141,9 +161,14 @@ def _polars_parts(frame: Any, size: int) -> Iterator[list[list[Any]]]:
 
 
 def _arrays_of_polars(frame: Any) -> list[Any] | None:
-    if _pyarrow() is None:
+    pa = _pyarrow()
+    if pa is None:
         return None
-    return [column.combine_chunks() for column in frame.to_arrow().columns]
+    try:
+        return [column.combine_chunks() for column in frame.to_arrow().columns]
+    except pa.ArrowException:
+        # A type that only polars knows, such as Int128.
+        return None
 
 
 def _pyarrow() -> Any:

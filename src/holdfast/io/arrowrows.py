@@ -42,10 +42,10 @@ def _reader(data: Any) -> Any:
     if isinstance(data, pa.Table):
         return data.to_reader()
     if hasattr(data, "__arrow_c_stream__"):
-        return pa.RecordBatchReader.from_stream(data)
+        return frames.stream_reader(pa, data)
     raise InvalidQuery(
         f"Arrow data is needed, not {type(data).__name__}",
-        hint="pass a pyarrow Table or RecordBatchReader, or a polars DataFrame",
+        hint="pass a pyarrow Table or RecordBatchReader, or a polars DataFrame; collect() a LazyFrame",
     )
 
 
@@ -144,9 +144,9 @@ class Batches:
             if isinstance(array, pa.ExtensionArray):
                 array = array.storage
             if kinds.is_dictionary(array.type):
-                array = array.dictionary_decode()
+                array = _of_dictionary(pa, array)
             if kinds.is_run_end_encoded(array.type):
-                array = array.cast(array.type.value_type)
+                array = _without_runs(array)
             exact = _exact_type(pa, array.type)
             return (array if exact is None else array.cast(exact)).to_pylist()  # type: ignore[no-any-return]
         except (ValueError, OverflowError, pa.ArrowException) as exc:
@@ -154,6 +154,24 @@ class Batches:
                 f"{self.name}: column {name!r} holds a value of {array.type} that Python cannot hold exactly",
                 hint="times go to microseconds and to the years 1 to 9999",
             ) from exc
+
+
+def _of_dictionary(pa: Any, array: Any) -> Any:
+    """The values that a dictionary stands for; Arrow cannot take them from its views of texts."""
+    import pyarrow.types as kinds
+
+    words = array.dictionary
+    if kinds.is_string_view(words.type):
+        words = words.cast(pa.large_string())
+    elif kinds.is_binary_view(words.type):
+        words = words.cast(pa.large_binary())
+    return words.take(array.indices)
+
+
+def _without_runs(array: Any) -> Any:
+    import pyarrow.compute as compute
+
+    return compute.run_end_decode(array)  # type: ignore[attr-defined]
 
 
 def rows_within(size: int, rows: int, held: int) -> int:
@@ -213,7 +231,9 @@ def _kind_of(pa: Any, source: str, field: Any) -> KindName:
     what = "is nested" if kinds.is_nested(type_) else "cannot go into a column"
     raise ImportFailed(
         f"{source}: column {field.name!r} {what} ({str(type_)[:60]})",
-        hint="flatten it, or write it as JSON text, or leave it out",
+        hint="flatten it, or write it as JSON text, or leave it out"
+        if kinds.is_nested(type_)
+        else "cast it to an integer or a text, or leave it out",
     )
 
 

@@ -13,6 +13,7 @@ from holdfast.core.frames import pandas_values
 from holdfast.core.progress import track
 from holdfast.core.transaction import Transaction
 from holdfast.errors import ImportFailed, MissingDependency
+from holdfast.io.arrowrows import from_arrow
 from holdfast.io.guess import type_of_values
 from holdfast.io.loading import IF_EXISTS, one_of, refuse_existing
 from holdfast.types import KindName
@@ -271,10 +272,15 @@ def from_dataframe(
         ColumnNotFound: if the table lacks a column of the frame.
         ValueRefused: if a value would not come back as it went in; ``row_number`` says where.
     """
-    pandas = _pandas()
     one_of("if_exists", if_exists, IF_EXISTS)
+    if type(df).__module__.partition(".")[0] in ("polars", "pyarrow"):
+        return from_arrow(executor, df, table, if_exists, progress=progress)
+    pandas = _pandas()
     if not isinstance(df, pandas.DataFrame):
-        raise ImportFailed(f"a pandas DataFrame is needed, not {type(df).__name__}")
+        raise ImportFailed(
+            f"a DataFrame is needed, not {type(df).__module__.partition('.')[0]}'s {type(df).__name__}",
+            hint="of pandas or polars; insert_many takes rows of other kinds",
+        )
     columns = _columns(pandas, df)
     with track(f"insert {table}", total=len(df), show=progress) as advance, Transaction(executor):
         if not schema.table_exists(executor, table):
@@ -300,7 +306,7 @@ def _columns(pd: Any, df: pd.DataFrame) -> list[tuple[str, Any]]:
     named: dict[str, Any] = {}
     for name, series in found:
         text = str(name)
-        if name is None or not text:
+        if name is None or name != name or not text:
             raise ImportFailed("a column of the DataFrame has no name", hint="name it with df.rename()")
         if text in named:
             raise ImportFailed(

@@ -150,7 +150,11 @@ def type_of_values(values: Iterable[Any]) -> str | None:
         return next(iter(found))
     wider = _WIDER.get(frozenset(found))
     if wider is None:
-        raise TypeError(" and ".join(sorted(found.values())))
+        names = sorted(found.values())
+        if len(set(names)) < len(names):
+            # A datetime with a zone and one without have one name in Python.
+            names = sorted(f"{name} ({kind})" for kind, name in found.items())
+        raise TypeError(" and ".join(names))
     return wider
 
 
