@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from holdfast.core import schema
@@ -27,8 +28,12 @@ from holdfast.errors import (
 from holdfast.transfer.content import Content
 from holdfast.transfer.plan import Plan, TablePlan, make_plan
 from holdfast.transfer.report import CopyReport
+from holdfast.transfer.schema import read_schema
 
 _BATCH, _BATCH_BYTES = 2_000, 2 << 20
+Batches = Iterator[tuple[list[Sequence[Any]], int]]
+Rows = Callable[[TableInfo], tuple[int | None, Batches]]
+"""How many rows a table has, if that is known, and the rows as columns, and how many they are."""
 
 
 def copy_database(
@@ -51,17 +56,17 @@ def copy_database(
         with Transaction(source, isolation="REPEATABLE READ", read_only=True):
             # What another process did to the schema meanwhile is not known here yet.
             source.forget()
-            plan = make_plan(source, target, tables, exclude)
+            plan = make_plan(read_schema(source, tables, exclude), target)
             _refuse_existing(target, plan)
             if dry_run:
                 counts = {table.info.name: _count(source, table.info.name) for table in plan.tables}
                 return _report(source, target, plan, counts, is_dry_run=True)
             _refuse_losses(plan)
             writing.enter_context(Transaction(target))
-            contents = _carry(source, target, plan, progress)
+            contents = carry(target, plan, partial(_rows, source, progress), progress)
         # The source has given all: that it is lost now must not be an error of a copy that is kept.
         for table in plan.tables:
-            _prove(target, table.info, contents[table.info.name])
+            prove(target, table.info, contents[table.info.name])
     counts = {name: content.rows for name, content in contents.items()}
     return _report(source, target, plan, counts, is_dry_run=False)
 
@@ -104,12 +109,12 @@ def _report(
     )
 
 
-def _carry(source: Executor, target: Executor, plan: Plan, progress: bool | None) -> dict[str, Content]:
-    """Write everything in the target's open transaction, and tell what was read."""
+def carry(target: Executor, plan: Plan, rows: Rows, progress: bool | None = False) -> dict[str, Content]:
+    """Write everything in the target's open transaction, and tell what ``rows`` gave."""
     for table in plan.tables:
         target.run(table.statement)
     target.forget()
-    contents = {table.info.name: _load(source, target, table, progress) for table in plan.tables}
+    contents = {table.info.name: _load(target, table, rows, progress) for table in plan.tables}
     for table in plan.tables:
         for statement in table.indexes.values():
             target.run(statement)
@@ -119,26 +124,31 @@ def _carry(source: Executor, target: Executor, plan: Plan, progress: bool | None
     return contents
 
 
-def _load(source: Executor, target: Executor, table: TablePlan, progress: bool | None) -> Content:
-    """Stream one table from one database into the other."""
+def _load(target: Executor, table: TablePlan, rows: Rows, progress: bool | None) -> Content:
+    """Stream one table into the target."""
     info, name = table.info, table.info.name
     taken = tuple(column.name for column in target.describe(name).columns if not column.generated)
     places = [info.names.index(column) for column in taken]
     content = _content(info)
+    total, batches = rows(info)
 
     def chunks() -> Iterator[Chunk]:
-        for columns, count in _batches(source, info):
+        for columns, count in batches:
             content.add(columns, count)
             yield Chunk(taken, [columns[place] for place in places], count)
 
-    total = _count(source, name) if progress is not False else None
     with track(f"copy {name}", total=total, show=progress) as advance:
         # Inert: what is read is another connection's.
         insert_many(target, name, Source(chunks(), is_inert=lambda: True), advance=advance)
     return content
 
 
-def _batches(executor: Executor, info: TableInfo) -> Iterator[tuple[list[Sequence[Any]], int]]:
+def _rows(source: Executor, progress: bool | None, info: TableInfo) -> tuple[int | None, Batches]:
+    total = _count(source, info.name) if progress is not False else None
+    return total, _batches(source, info)
+
+
+def _batches(executor: Executor, info: TableInfo) -> Batches:
     """The rows of a table as columns, and how many they are; nothing is written meanwhile.
 
     Behind the table's own columns comes the text of those whose values Python may hold less exactly, such
@@ -202,7 +212,7 @@ def _add_rest(target: Executor, table: TablePlan) -> None:
         target.engine.fulltext.create(target.run, target.describe(name), columns, language)
 
 
-def _prove(target: Executor, info: TableInfo, expected: Content) -> None:
+def prove(target: Executor, info: TableInfo, expected: Content) -> None:
     """Read the copy back, and compare its number of rows and its content."""
     there = _content(info)
     for columns, count in _batches(target, info):

@@ -1,4 +1,4 @@
-"""What a copy would do, worked out from the source's catalogue before anything is written."""
+"""What a copy would do, worked out from the source's schema before anything is written."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from holdfast.engines.ddl import ColumnSpec, ForeignKey, create_table_sql
 from holdfast.engines.ddl import Target as Dialect
 from holdfast.engines.definition import joined
 from holdfast.engines.names import quote_identifier as quote
-from holdfast.errors import TableNotFound
+from holdfast.engines.sqltext import Lexicon
 from holdfast.transfer import texts
 from holdfast.transfer.report import ColumnCopy, LeftBehind
+from holdfast.transfer.schema import Schema, TableSchema
 from holdfast.types import Kind
 
 _ANY_COLLATION = frozenset({"default", "C", "POSIX", "ucs_basic", "BINARY"})
@@ -45,9 +46,8 @@ class Plan:
 class _Making:
     """The plan while it is made."""
 
-    source: Executor
+    source: Schema
     target: Executor
-    names: Sequence[str]
     dialect: Dialect
     is_same: bool
     missing_types: frozenset[str]
@@ -55,34 +55,28 @@ class _Making:
     left: list[LeftBehind] = field(default_factory=list)
     refused: list[LeftBehind] = field(default_factory=list)
 
+    @property
+    def lexicon(self) -> Lexicon:
+        return self.source.dialect.lexicon
+
     def leave(self, kind: str, name: str, reason: str) -> None:
         self.left.append(LeftBehind(kind, name, reason))
 
 
-def make_plan(
-    source: Executor, target: Executor, tables: Iterable[str] | None, exclude: Iterable[str] = ()
-) -> Plan:
-    """Read the source's catalogue in this thread's transaction; of the target only what types it has."""
-    names = source.engine.catalog.tables(source.run) if tables is None else list(dict.fromkeys(tables))
-    # A name that is mistyped would have its table copied.
-    left_out = {source.describe(name).name for name in exclude}
-    names = [name for name in names if name not in left_out]
-    for name in names:
-        if source.describe(name).is_view:
-            raise TableNotFound(f"{name!r} is a view, not a table")
-    is_same = source.engine.ddl is target.engine.ddl
-    others = source.engine.catalog.others(source.run)
-    missing = _types(others) - _types(target.engine.catalog.others(target.run)) if is_same else frozenset()
-    making = _Making(source, target, names, _dialect(target.engine.ddl, is_same), is_same, missing)
-    keys = {name: _foreign_keys(making, name) for name in names}
-    order = _in_order(names, keys)
+def make_plan(source: Schema, target: Executor) -> Plan:
+    """What copying these tables does; the target is only asked what types it has."""
+    is_same = source.dialect.ddl is target.engine.ddl
+    missing = (
+        _types(source.others) - _types(target.engine.catalog.others(target.run)) if is_same else frozenset()
+    )
+    making = _Making(source, target, _dialect(target.engine.ddl, is_same), is_same, missing)
+    keys = {name: _foreign_keys(making, name) for name in source.tables}
+    order = _in_order(list(source.tables), keys)
     plans = [_table(making, name, keys[name], order[:place]) for place, name in enumerate(order)]
-    if tables is None:
-        for view in source.engine.catalog.views(source.run):
-            making.leave("view", view, "views are not copied")
-    for kind, name, table in others:
-        if table in names or (tables is None and table is None):
-            making.leave(kind, name, f"a {kind} is not copied")
+    for view in source.views:
+        making.leave("view", view, "views are not copied")
+    for kind, name, _ in source.others:
+        making.leave(kind, name, f"a {kind} is not copied")
     return Plan(plans, making.columns, making.left, making.refused)
 
 
@@ -105,20 +99,20 @@ def _dialect(dialect: Dialect, is_same: bool) -> Dialect:
 
 
 def _foreign_keys(making: _Making, table: str) -> list[ForeignKey]:
-    catalog, run = making.source.engine.catalog, making.source.run
+    tables = making.source.tables
     found = []
-    for key in catalog.foreign_keys(run, table):
+    for key in tables[table].foreign_keys:
         shown = f"{table}({', '.join(key['columns'])})"
-        other = _resolved(key["references"], making.names)
+        other = _resolved(key["references"], list(tables))
         if other is None:
             making.leave("foreign key", shown, f"it refers to {key['references']}, which is not copied")
             continue
-        info, own = making.source.describe(other), making.source.describe(table)
+        info, own = tables[other].info, tables[table].info
         columns = [_resolved(name, own.names) for name in key["columns"]]
         targets = [_resolved(name or "", info.names) for name in key["keys"]]
         if None in [*columns, *targets] or not targets:
             making.leave("foreign key", shown, f"it refers to columns that {other} does not have")
-        elif frozenset(targets) not in catalog.unique_keys(run, other):
+        elif frozenset(targets) not in tables[other].unique_keys:
             making.leave("foreign key", shown, f"it refers to columns that are no unique key of {other}")
         else:
             rules = [None if key[rule] == "NO ACTION" else key[rule] for rule in ("on_delete", "on_update")]
@@ -153,17 +147,19 @@ def _in_order(names: Sequence[str], keys: Mapping[str, Sequence[ForeignKey]]) ->
 
 
 def _table(making: _Making, name: str, keys: Sequence[ForeignKey], before: Sequence[str]) -> TablePlan:
-    source = making.source
-    info = source.describe(name)
-    text = texts.read_table(source.engine.catalog.create_sql(source.run, name), source.engine.lexicon)
+    source = making.source.tables[name]
+    info = source.info
+    text = texts.read_table(source.create, making.lexicon)
     if text.is_virtual:
         making.refused.append(LeftBehind("table", name, "it is a virtual table"))
     for option in text.options:
         making.leave("option", name, option)
     specs = [_column(making, info, column, text.columns.get(column.name)) for column in info.columns]
-    found = [index for index in source.engine.catalog.indexes(source.run, name) if not index["primary_key"]]
+    found = [index for index in source.indexes if not index["primary_key"]]
     uniques = [tuple(index["columns"]) for index in found if index["constraint"] and index["unique"]]
-    inline = [key for key in keys if key.table in before and _is_constraint(source, key)]
+    inline = [
+        key for key in keys if key.table in before and _is_constraint(making.source.tables[key.table], key)
+    ]
     key = info.primary_key
     statement = create_table_sql(
         name,
@@ -174,17 +170,18 @@ def _table(making: _Making, name: str, keys: Sequence[ForeignKey], before: Seque
         unique=uniques,
         checks=_checks(making, info, text.checks),
     )
-    search = _search(making, info)
-    indexes = _indexes(making, info, [index for index in found if not index["constraint"]])
+    search = _search(making, source)
+    indexes = _indexes(making, source, [index for index in found if not index["constraint"]])
     return TablePlan(info, statement, indexes, [key for key in keys if key not in inline], search)
 
 
-def _is_constraint(source: Executor, key: ForeignKey) -> bool:
+def _is_constraint(table: TableSchema, key: ForeignKey) -> bool:
     """Whether what a foreign key refers to is there as soon as its table is."""
-    if source.describe(key.table).primary_key == key.references:
+    if table.info.primary_key == key.references:
         return True
-    found = source.engine.catalog.indexes(source.run, key.table)
-    return any(index["constraint"] and set(index["columns"]) == set(key.references) for index in found)
+    return any(
+        index["constraint"] and set(index["columns"]) == set(key.references) for index in table.indexes
+    )
 
 
 def _checks(making: _Making, info: TableInfo, checks: Sequence[str]) -> list[str]:
@@ -193,7 +190,7 @@ def _checks(making: _Making, info: TableInfo, checks: Sequence[str]) -> list[str
     kinds = {column.name: column.codec.kind.name for column in info.columns}
     kept = []
     for check in checks:
-        portable = texts.portable_check(check, kinds, making.source.engine.lexicon)
+        portable = texts.portable_check(check, kinds, making.lexicon)
         if portable is None:
             making.leave("check", info.name, f"the engines may read it differently: {check}")
         else:
@@ -201,26 +198,26 @@ def _checks(making: _Making, info: TableInfo, checks: Sequence[str]) -> list[str
     return kept
 
 
-def _search(making: _Making, info: TableInfo) -> tuple[tuple[str, ...], str] | None:
-    found = making.source.engine.fulltext.find(making.source.run, info.name)
-    if found is None:
+def _search(making: _Making, table: TableSchema) -> tuple[tuple[str, ...], str] | None:
+    info = table.info
+    if table.search is None:
         return None
     needs_number = making.target.engine.ddl.identity is None
     kinds = [info.column(name).codec.kind.name for name in info.primary_key]
     if needs_number and (kinds != ["integer"]):
         making.leave("search", info.name, "it needs an INTEGER PRIMARY KEY there")
         return None
-    return tuple(found.columns), found.language
+    return table.search[:2]
 
 
-def _indexes(making: _Making, info: TableInfo, found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    searched = making.source.engine.fulltext.find(making.source.run, info.name)
+def _indexes(making: _Making, table: TableSchema, found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    info = table.info
     statements = {}
     for index in found:
         name = index["name"]
-        if searched is not None and name == searched.name:
+        if table.search is not None and name == table.search[2]:
             continue
-        code = texts.index_keys(index["sql"], making.source.engine.lexicon)
+        code = texts.index_keys(index["sql"], making.lexicon)
         keys = joined(code) if making.is_same else texts.plain_keys(code, info.names)
         if keys is None:
             making.leave(
@@ -254,7 +251,7 @@ def _column(making: _Making, info: TableInfo, column: Column, said: ColumnSpec |
         making.leave("expression", where, "the generated values are kept, and no longer generated")
         said = None
     # SQLite numbers every INTEGER PRIMARY KEY; only AUTOINCREMENT never gives a number twice.
-    always = numbered and making.source.engine.ddl.identity is not None
+    always = numbered and making.source.dialect.ddl.identity is not None
     spec = ColumnSpec(
         column.name,
         type_text,
@@ -307,10 +304,10 @@ def _default(making: _Making, where: str, column: Column) -> str | None:
     text = column.default
     if text is None or column.identity or column.generated:
         return None
-    text = texts.as_literal(text, making.source.engine.lexicon)
+    text = texts.as_literal(text, making.lexicon)
     if making.is_same and "nextval(" not in text:
         return text
-    if texts.portable_default(text, making.dialect.defaults, making.source.engine.lexicon):
+    if texts.portable_default(text, making.dialect.defaults, making.lexicon):
         return text
     making.leave("default", where, f"it is an expression of its engine: {text}")
     return None

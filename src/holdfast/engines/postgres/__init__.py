@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
+from holdfast.engines.dialects import POSTGRES
 from holdfast.engines.names import quote_identifier
 from holdfast.engines.postgres import (
     alter,
@@ -21,7 +21,6 @@ from holdfast.engines.postgres import (
     upkeep,
 )
 from holdfast.engines.postgres.errors import translate
-from holdfast.types import Storage, TypeMap
 
 
 def _insert_returning(info: TableInfo, names: Sequence[str]) -> list[str]:
@@ -57,9 +56,9 @@ ENGINE = Engine(
         isolation_levels=frozenset({"SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"}),
         default_timeout=connect.DEFAULT_TIMEOUT,
     ),
-    lexicon=sqltext.POSTGRES,
-    ddl=ddl.POSTGRES,
-    types=TypeMap(Storage.NATIVE),
+    lexicon=POSTGRES.lexicon,
+    ddl=POSTGRES.ddl,
+    types=POSTGRES.types,
     connect=connect,
     catalog=catalog,
     alter=alter,

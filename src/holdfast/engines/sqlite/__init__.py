@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.engines import ddl, sqltext
 from holdfast.engines.base import Engine, Features, TableInfo
+from holdfast.engines.dialects import SQLITE
 from holdfast.engines.sqlite import alter, blobs, bulk, catalog, connect, copies, dump, fulltext, upkeep
 from holdfast.engines.sqlite.errors import translate
-from holdfast.types import Storage, TypeMap
 
 
 def _insert_returning(info: TableInfo, names: Sequence[str]) -> list[str]:
@@ -30,9 +29,9 @@ ENGINE = Engine(
         isolation_levels=frozenset({"SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"}),
         default_timeout=connect.DEFAULT_TIMEOUT,
     ),
-    lexicon=sqltext.SQLITE,
-    ddl=ddl.SQLITE,
-    types=TypeMap(Storage.PORTABLE),
+    lexicon=SQLITE.lexicon,
+    ddl=SQLITE.ddl,
+    types=SQLITE.types,
     connect=connect,
     catalog=catalog,
     alter=alter,
