@@ -1225,8 +1225,9 @@ class Database:
         """Write all there is at one moment and return the path; readers and writers go on.
 
         The extension says how: ``.sql`` is readable text; ``.db``, ``.sqlite`` or ``.sqlite3`` a copy of a
-        SQLite database; ``.dump`` pg_dump's custom format. ``path`` may be a URL that fsspec knows, such as
-        ``s3://bucket/lab.sql`` (extra ``remote``), here and wherever a backup is named.
+        SQLite database; ``.dump`` pg_dump's custom format; ``.hfz`` the portable archive, which every engine
+        restores. ``path`` may be a URL that fsspec knows, such as ``s3://bucket/lab.sql`` (extra ``remote``),
+        here and wherever a backup is named.
         """
         from holdfast.backup import archive
         from holdfast.backup.remote import place_of

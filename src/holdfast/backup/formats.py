@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from holdfast.backup import own, plain
+from holdfast.backup import own, plain, portable
 from holdfast.backup.manifest import Manifest
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
@@ -23,6 +23,11 @@ class Source(Protocol):
     def path(self) -> Path: ...
     @property
     def manifest(self) -> Manifest | None: ...
+    @property
+    def left_behind(self) -> Sequence[str]:
+        """What ``load`` could not carry, each with the reason."""
+        ...
+
     @property
     def size(self) -> int:
         """What ``load`` advances by in all."""
@@ -52,6 +57,7 @@ class Format:
 # Written out, because the engines may not be installed that write them.
 OWN = (".db", ".sqlite", ".sqlite3", ".dump")
 _PLAIN = Format((".sql",), plain.write, plain.opened)
+_PORTABLE = Format((".hfz",), portable.write, portable.opened, is_portable=True)
 
 
 def format_of(path: Path, engine: Engine) -> Format:
@@ -60,7 +66,7 @@ def format_of(path: Path, engine: Engine) -> Format:
     Raises:
         NotSupported: naming those that ``engine`` has.
     """
-    formats = (_PLAIN, Format(engine.copies.extensions, own.write, own.opened))
+    formats = (_PLAIN, _PORTABLE, Format(engine.copies.extensions, own.write, own.opened))
     known = {extension: form for form in formats for extension in form.extensions}
     form = known.get(path.suffix.lower())
     if form is None:
@@ -81,6 +87,8 @@ def opened(path: Path) -> AbstractContextManager[Source]:
     suffix = path.suffix.lower()
     if suffix in _PLAIN.extensions:
         return plain.opened(path, unverified=False)
+    if suffix in _PORTABLE.extensions:
+        return portable.opened(path, unverified=False)
     if suffix in OWN:
         return own.opened(path, unverified=False)
     raise NotSupported(f"{path} has no extension of a backup's")

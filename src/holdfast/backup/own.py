@@ -42,6 +42,10 @@ class Own:
     size: int
     manifest: Manifest | None
 
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        return ()
+
     def load(
         self, executor: Executor, table: str | None, advance: Advance | None
     ) -> Mapping[str, Content] | None:

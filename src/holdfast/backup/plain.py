@@ -79,6 +79,10 @@ class Plain:
     file: IO[bytes]
     digest: str
 
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        return ()
+
     def load(
         self, executor: Executor, table: str | None, advance: Advance | None
     ) -> Mapping[str, Content] | None:

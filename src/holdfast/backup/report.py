@@ -12,7 +12,8 @@ class Report:
     """The rows of each table that a backup holds, and what is wrong with it; print it.
 
     ``engine`` and ``created`` (in UTC) are ``None`` for a file of another program. ``replaced`` are the
-    tables that were there before, and ``kept`` is the backup of them that was made first.
+    tables that were there before, and ``kept`` is the backup of them that was made first. ``left_behind`` is
+    what a portable archive has and this database cannot hold, each with the reason.
     """
 
     path: Path
@@ -22,6 +23,7 @@ class Report:
     problems: Sequence[str] = field(default=())
     replaced: Sequence[str] = field(default=())
     kept: Path | None = None
+    left_behind: Sequence[str] = field(default=())
 
     @property
     def ok(self) -> bool:
@@ -39,6 +41,7 @@ class Report:
             f"  {name:<{width}}  {count:>12,}{marks.get(name, '')}" for name, count in self.tables.items()
         ]
         lines += [f"  what was there is kept in {self.kept}"] if self.kept else []
+        lines += [f"  - left behind: {item}" for item in self.left_behind]
         return "\n".join(lines + [f"  ! {problem}" for problem in self.problems])
 
 

@@ -25,16 +25,27 @@ from holdfast.errors import (
     DatabaseBusy,
     Error,
     IntegrityError,
+    NotSupported,
     ReadOnlyError,
     SchemaError,
     TransactionError,
+    ValueRefused,
     did_you_mean,
 )
 
 Contents = Mapping[str, Content] | None
 _TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 # What says by itself what is to be done; anything else means that the text does not fit this database.
-_TELLING = (BackupError, ConnectionFailed, DatabaseBusy, IntegrityError, ReadOnlyError, TransactionError)
+_TELLING = (
+    BackupError,
+    ConnectionFailed,
+    DatabaseBusy,
+    IntegrityError,
+    NotSupported,
+    ReadOnlyError,
+    TransactionError,
+    ValueRefused,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +86,14 @@ def restore_into(url: str | Path, path: Path, table: str | None, how: How) -> Re
     with new(url) as executor, _opened(executor, path, table, how) as source:
         if source.manifest is None:
             return _run_foreign(executor, source, table, how.progress)
-        executor.engine.dump.imitate(executor.driver_connection(), source.manifest.known)
+        ready(executor, source.manifest)
         return put_in_place(executor, source, table, progress=how.progress)
+
+
+def ready(executor: Executor, manifest: Manifest) -> None:
+    """Make an empty database one that the backup fits."""
+    if manifest.engine == executor.engine.name:
+        executor.engine.dump.imitate(executor.driver_connection(), manifest.known)
 
 
 def would_replace(executor: Executor, path: Path, table: str | None) -> list[str]:
@@ -152,7 +169,7 @@ def put_in_place(
 
     def compare(contents: Contents) -> list[str]:
         assert contents is not None
-        return differences(executor, {name: contents[name] for name in chosen})
+        return differences(executor, {name: contents[name] for name in chosen if name in contents})
 
     with track(f"restore {source.path.name}", total=source.size, show=progress) as advance:
         _load(executor, source, table, advance, compare)
@@ -161,6 +178,7 @@ def put_in_place(
         engine=manifest.engine,
         created=manifest.created,
         tables={name: content.rows for name, content in chosen.items()},
+        left_behind=source.left_behind,
     )
 
 

@@ -10,7 +10,7 @@ from holdfast.backup.formats import Source, format_of
 from holdfast.backup.places import scratch
 from holdfast.backup.remote import fetched
 from holdfast.backup.report import Report
-from holdfast.backup.restore import check_engine, put_in_place, would_replace
+from holdfast.backup.restore import check_engine, put_in_place, ready, would_replace
 from holdfast.core.executor import Executor
 from holdfast.errors import BackupCorrupt, BackupError, IntegrityError, SchemaError
 
@@ -47,13 +47,13 @@ def _proven(executor: Executor, source: Source) -> Report:
     )
     with scratch(executor) as other:
         try:
-            other.engine.dump.imitate(other.driver_connection(), manifest.known)
-            put_in_place(other, source, None)
+            ready(other, manifest)
+            proven = put_in_place(other, source, None)
         except (BackupError, IntegrityError, SchemaError) as exc:
             if isinstance(exc, BackupCorrupt):
                 raise
             return replace(report, problems=[exc.message])
-    return report
+    return proven
 
 
 def rehearse(executor: Executor, path: Path, table: str | None) -> Report:

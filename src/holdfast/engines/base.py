@@ -277,7 +277,19 @@ class RawRows:
     blocks: Iterator[bytes]
 
 
-Script = Iterable[str | RawRows]
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """The place in a script where somebody else writes, on the same connection.
+
+    What it writes are the rows of ``table``; without one it is everything, and names are looked up as they
+    are in the session.
+    """
+
+    table: str | None
+    write: Callable[[], None]
+
+
+Script = Iterable[str | RawRows | Fill]
 """Statements in their order, and rows where they belong."""
 
 
@@ -330,6 +342,44 @@ class Copies(Protocol):
 
     def opened(self, path: Path, known: Mapping[str, Any], only: str | None) -> AbstractContextManager[Copy]:
         """What is in the file, or what belongs to one table."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The statements that make tables and what belongs to them; a table's name alone is that of its rows.
+
+    ``known`` is what the engine needs to know besides when it puts the tables in their places, ``left`` the
+    kinds and names of what is there and in no statement.
+    """
+
+    statements: Sequence[str | tuple[str]]
+    known: Mapping[str, Any]
+    left: Sequence[tuple[str, str]] = ()
+
+
+class Misfit(Exception):
+    """Values do not fit the Arrow type that their column had until now; what is known of it has changed."""
+
+
+class Archive(Protocol):
+    """Tables as Arrow data, exactly, and statements for the rest, without any program of the engine's."""
+
+    def outline(self, raw: Any, only: str | None) -> Outline: ...
+    def replacing(self, raw: Any) -> Mapping[str, Any]:
+        """What :meth:`Dump.load` needs to know to make room for the tables of another engine."""
+        ...
+
+    def read(self, raw: Any, table: str, classes: dict[str, str]) -> Iterator[Any]:
+        """The rows as Arrow tables of some megabytes, generated columns and all.
+
+        Raises:
+            Misfit: if it has to be called again, with the ``classes`` that it has changed.
+        """
+        ...
+
+    def write(self, raw: Any, table: str, parts: Iterable[Any]) -> None:
+        """Add rows that :meth:`read` gave."""
         ...
 
 
@@ -572,6 +622,7 @@ class Engine:
     upkeep: Upkeep
     dump: Dump
     copies: Copies
+    archive: Archive
     fulltext: FullText
     bulk: Bulk
     blobs: Blobs

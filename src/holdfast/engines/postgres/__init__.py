@@ -9,6 +9,7 @@ from holdfast.engines.dialects import POSTGRES
 from holdfast.engines.names import quote_identifier
 from holdfast.engines.postgres import (
     alter,
+    archive,
     blobs,
     bulk,
     catalog,
@@ -65,6 +66,7 @@ ENGINE = Engine(
     upkeep=upkeep,
     dump=dump,
     copies=copies,
+    archive=archive,
     fulltext=fulltext,
     bulk=bulk,
     blobs=blobs,

@@ -42,7 +42,7 @@ _NOT_OF_EXTENSION = (
 )
 
 
-def _rows(raw: Any, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def rows(raw: Any, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return RawCursor(raw).execute(sql, params).fetchall()
 
 
@@ -50,7 +50,7 @@ def _relations(raw: Any, kinds: str) -> list[tuple[str, str]]:
     """Name and kind of what the current schema holds, but for partitions and what extensions brought."""
     return [
         (name, kind)
-        for name, kind in _rows(
+        for name, kind in rows(
             raw,
             "SELECT c.relname::text, c.relkind::text FROM pg_class AS c JOIN pg_namespace AS n "
             "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND NOT c.relispartition "
@@ -60,8 +60,8 @@ def _relations(raw: Any, kinds: str) -> list[tuple[str, str]]:
     ]
 
 
-def _schema(raw: Any) -> str:
-    schema = _rows(raw, "SELECT current_schema()::text")[0][0]
+def schema_of(raw: Any) -> str:
+    schema = rows(raw, "SELECT current_schema()::text")[0][0]
     if schema is None:
         raise BackupError("no schema of the search_path exists", hint="create one, or set search_path")
     return str(schema)
@@ -73,7 +73,7 @@ def tables(raw: Any, only: str | None) -> list[str]:
     Raises:
         BackupError: if there is one whose content pg_dump does not write.
     """
-    _schema(raw)
+    schema_of(raw)
     found = dict(_relations(raw, "rpf"))
     if only is not None and only not in found:
         raise TableNotFound(f"there is no table {only!r}", hint=did_you_mean(only, found, "tables"))
@@ -88,22 +88,32 @@ def tables(raw: Any, only: str | None) -> list[str]:
 
 def content(raw: Any, table: str, advance: Callable[[int], None] | None = None) -> Content:
     """Let the server add up two hashes of each row's text, as it writes a record."""
-    settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _FORMS.items())
-    kind = dict(_relations(raw, "rp")).get(table)
-    if kind is None:
-        raise TableNotFound(f"there is no table {table!r}")
-    _rows(raw, f"SELECT {settings}")
-    source = f"{'ONLY ' if kind == 'r' else ''}{quote(_schema(raw))}.{quote(table)}"
+    source = place_of(raw, table)
+    set_forms(raw)
     hashes = ", ".join(f"coalesce(sum(hashtextextended(text, {seed})), 0)" for seed in (0, 1))
     # OFFSET keeps the text from being made once for each use of it.
-    ((rows, first, second, longest),) = _rows(
+    ((count, first, second, longest),) = rows(
         raw,
         f"SELECT count(*), {hashes}, coalesce(max(octet_length(text)), 0) FROM "
         f'(SELECT ROW(t.*)::text COLLATE "C" AS text FROM {source} AS t OFFSET 0) AS r',
     )
     if advance is not None:
-        advance(rows)
-    return Content(rows, f"{int(first) % 2**64:016x}{int(second) % 2**64:016x}", longest)
+        advance(count)
+    return Content(count, f"{int(first) % 2**64:016x}{int(second) % 2**64:016x}", longest)
+
+
+def place_of(raw: Any, table: str) -> str:
+    """A table in FROM, without those that inherit from it."""
+    kind = dict(_relations(raw, "rp")).get(table)
+    if kind is None:
+        raise TableNotFound(f"there is no table {table!r}")
+    return f"{'ONLY ' if kind == 'r' else ''}{quote(schema_of(raw))}.{quote(table)}"
+
+
+def set_forms(raw: Any) -> None:
+    """Have values written alike whatever the session says, until the transaction ends."""
+    settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _FORMS.items())
+    rows(raw, f"SELECT {settings}")
 
 
 def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]) -> dict[str, Any]:
@@ -116,8 +126,8 @@ def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]
         for text in _trigger_functions(raw, schema, only):
             put(f"\n{text.rstrip()};\n".encode())
     scope = f"--schema={pattern(schema)}" if only is None else f"--table={pattern(schema)}.{pattern(only)}"
-    rows = max(1, min(100, STATEMENT_SIZE // max(longest, 1)))
-    with dumping(raw, [*UNOWNED, "--inserts", f"--rows-per-insert={rows}", scope]) as lines:
+    at_once = max(1, min(100, STATEMENT_SIZE // max(longest, 1)))
+    with dumping(raw, [*UNOWNED, "--inserts", f"--rows-per-insert={at_once}", scope]) as lines:
         for line in without_meta_commands(lines):
             put(line)
     return known if only is None else {**known, "views": []}
@@ -125,9 +135,9 @@ def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]
 
 def surroundings(raw: Any) -> dict[str, Any]:
     """What a script of the current schema needs to know and is not in it; no timeout will end the writing."""
-    schema = _schema(raw)
-    _rows(raw, "SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in _PATIENCE))
-    extensions = _rows(
+    schema = schema_of(raw)
+    rows(raw, "SELECT " + ", ".join(f"set_config('{name}', '0', true)" for name in _PATIENCE))
+    extensions = rows(
         raw,
         "SELECT e.extname::text, n.nspname::text FROM pg_extension AS e "
         "JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY 1",
@@ -151,18 +161,18 @@ def pattern(name: str) -> str:
 
 
 def _trigger_functions(raw: Any, schema: str, table: str) -> list[str]:
-    rows = _rows(
+    found = rows(
         raw,
         "SELECT DISTINCT pg_get_functiondef(t.tgfoid) FROM pg_trigger AS t "
         "JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace "
         "WHERE n.nspname = $1 AND NOT t.tgisinternal AND t.tgrelid = to_regclass($2)",
         (schema, f"{quote(schema)}.{quote(table)}"),
     )
-    return [text for (text,) in rows]
+    return [text for (text,) in found]
 
 
 def _owned_sequences(raw: Any, schema: str) -> dict[str, list[str]]:
-    rows = _rows(
+    found = rows(
         raw,
         "SELECT t.relname::text, array_agg(s.relname::text) FROM pg_class AS s JOIN pg_depend AS d "
         "ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype IN ('a', 'i') "
@@ -170,7 +180,7 @@ def _owned_sequences(raw: Any, schema: str) -> dict[str, list[str]]:
         "WHERE s.relkind = 'S' AND d.refclassid = 'pg_class'::regclass AND n.nspname = $1 GROUP BY 1",
         (schema,),
     )
-    return {table: list(names) for table, names in rows}
+    return {table: list(names) for table, names in found}
 
 
 def without_meta_commands(lines: Iterable[bytes]) -> Iterator[bytes]:

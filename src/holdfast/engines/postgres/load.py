@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import RawCursor
 
-from holdfast.engines.base import RawRows, Script
+from holdfast.engines.base import Fill, RawRows, Script
 from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqltext import POSTGRES, Token, first_word, tokens
 from holdfast.errors import BackupError, SchemaError
@@ -128,7 +128,7 @@ def _load(cursor: _Cursor, statements: Script, manifest: Mapping[str, Any] | Non
         for item in statements:
             if isinstance(item, RawRows):
                 cursor.copy(item)
-            else:
+            elif isinstance(item, str):
                 _run_foreign(cursor, _bare(item), settings)
         _set_path(cursor, path)
         return
@@ -144,6 +144,9 @@ def _load(cursor: _Cursor, statements: Script, manifest: Mapping[str, Any] | Non
     )
     own = {name: table for table, names in manifest["sequences"].items() for name in names}
     for item in statements:
+        if isinstance(item, Fill):
+            _fill(cursor, item, only, path)
+            continue
         if isinstance(item, RawRows):
             if only in (None, _subject(item.sql)):
                 cursor.copy(item)
@@ -156,6 +159,13 @@ def _load(cursor: _Cursor, statements: Script, manifest: Mapping[str, Any] | Non
     for statement in put_back:
         cursor.run(statement)
     _set_path(cursor, path)
+
+
+def _fill(cursor: _Cursor, item: Fill, only: str | None, path: str) -> None:
+    if item.table is None or only in (None, item.table):
+        _set_path(cursor, path)
+        item.write()
+        _set_path(cursor, "")
 
 
 def _set_path(cursor: _Cursor, path: str) -> None:

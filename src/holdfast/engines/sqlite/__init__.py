@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 from holdfast.engines.base import Engine, Features, TableInfo
 from holdfast.engines.dialects import SQLITE
-from holdfast.engines.sqlite import alter, blobs, bulk, catalog, connect, copies, dump, fulltext, upkeep
+from holdfast.engines.sqlite import (
+    alter,
+    archive,
+    blobs,
+    bulk,
+    catalog,
+    connect,
+    copies,
+    dump,
+    fulltext,
+    upkeep,
+)
 from holdfast.engines.sqlite.errors import translate
 
 
@@ -38,6 +49,7 @@ ENGINE = Engine(
     upkeep=upkeep,
     dump=dump,
     copies=copies,
+    archive=archive,
     fulltext=fulltext,
     bulk=bulk,
     blobs=blobs,

@@ -19,7 +19,7 @@ from math import frexp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from holdfast.engines.base import Content, RawRows, Run, Script
+from holdfast.engines.base import Content, Fill, RawRows, Run, Script
 from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqlite import fulltext
 from holdfast.engines.sqlite.tabletext import folded
@@ -53,7 +53,7 @@ class Carried(NamedTuple):
         return self.source is not None
 
 
-def _quote(name: str) -> str:
+def quote(name: str) -> str:
     # Files that others made may hold names that Holdfast would not give.
     return '"' + name.replace('"', '""') + '"'
 
@@ -94,7 +94,7 @@ def _virtual(name: str, sql: str) -> Carried:
     return Carried(name, sql, module, source)
 
 
-def _find(raw: sqlite3.Connection, only: str) -> Carried:
+def find(raw: sqlite3.Connection, only: str) -> Carried:
     known = _carried(raw)
     for table in known:
         if folded(table.name) == folded(only):
@@ -110,19 +110,24 @@ def _find(raw: sqlite3.Connection, only: str) -> Carried:
 def tables(raw: sqlite3.Connection, only: str | None) -> list[str]:
     """The tables whose rows a backup holds."""
     if only is not None:
-        return [_find(raw, only).name]
+        return [find(raw, only).name]
     return [table.name for table in _carried(raw) if not table.is_index]
 
 
-def _columns(raw: sqlite3.Connection, table: Carried) -> str:
+def columns(raw: sqlite3.Connection, table: Carried) -> str:
     """The columns that are written, without those that are computed."""
-    rows = raw.execute(f"PRAGMA table_xinfo({_quote(table.name)})").fetchall()
-    names = [_quote(name) for _, name, *_, hidden in rows if not hidden]
-    return ", ".join(["rowid", *names] if table.module in _FULL_TEXT else names)
+    rows = raw.execute(f"PRAGMA table_xinfo({quote(table.name)})").fetchall()
+    names = [quote(name) for _, name, *_, hidden in rows if not hidden]
+    return ", ".join(["rowid", *names] if has_own_rowid(table) else names)
+
+
+def has_own_rowid(table: Carried) -> bool:
+    """Whether a row's number is not one of its columns, and must stay as it is."""
+    return table.module in _FULL_TEXT
 
 
 @contextmanager
-def _any_text(raw: sqlite3.Connection) -> Iterator[None]:
+def any_text(raw: sqlite3.Connection) -> Iterator[None]:
     """Read text that is not valid UTF-8 too."""
     before = raw.text_factory
     raw.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
@@ -135,7 +140,7 @@ def _any_text(raw: sqlite3.Connection) -> Iterator[None]:
 def content(raw: sqlite3.Connection, table: str, advance: Callable[[int], None] | None = None) -> Content:
     """Add up the BLAKE2b digests of all rows, modulo 2**128."""
     total = rows = longest = 0
-    for row in _rows_as_bytes(raw, _find(raw, table)):
+    for row in _rows_as_bytes(raw, find(raw, table)):
         total += int.from_bytes(blake2b(row, digest_size=16).digest(), "big")
         rows += 1
         if len(row) > longest:
@@ -149,8 +154,8 @@ def content(raw: sqlite3.Connection, table: str, advance: Callable[[int], None] 
 
 def _rows_as_bytes(raw: sqlite3.Connection, table: Carried) -> Iterator[bytes]:
     """Each row as bytes that are the same for the same values only."""
-    with _any_text(raw):
-        for row in raw.execute(f"SELECT {_columns(raw, table)} FROM {_quote(table.name)}"):
+    with any_text(raw):
+        for row in raw.execute(f"SELECT {columns(raw, table)} FROM {quote(table.name)}"):
             if bytes in map(type, row):
                 row = tuple(blake2b(value).digest() if type(value) is bytes else value for value in row)
             # Not repr: which characters it escapes changes with Python's version of Unicode.
@@ -160,25 +165,35 @@ def _rows_as_bytes(raw: sqlite3.Connection, table: Carried) -> Iterator[bytes]:
 # Writing
 
 
+Say = Callable[[str], None]
+
+
 def write(
     raw: sqlite3.Connection, only: str | None, longest: int, put: Callable[[bytes], None]
 ) -> dict[str, Any]:
     """Write the whole database, or one table with what belongs to it; return what restoring needs to know."""
-    chosen = _carried(raw) if only is None else [_find(raw, only)]
+
+    def say(text: str) -> None:
+        put(text.encode("utf-8", "surrogateescape"))
+
+    return outline(raw, only, say, lambda table: _write_rows(raw, table, say))
+
+
+def outline(
+    raw: sqlite3.Connection, only: str | None, say: Say, rows: Callable[[Carried], None]
+) -> dict[str, Any]:
+    """Say the statements, and call ``rows`` for each table where its rows belong."""
+    chosen = _carried(raw) if only is None else [find(raw, only)]
     names = {folded(table.name) for table in chosen}
     objects = raw.execute(
         "SELECT type, name, tbl_name, sql FROM sqlite_master "
         "WHERE type IN ('index', 'view', 'trigger') AND sql IS NOT NULL ORDER BY rowid"
     ).fetchall()
     views = [name for kind, name, _, _ in objects if kind == "view" and only is None]
-
-    def say(text: str) -> None:
-        put(text.encode("utf-8", "surrogateescape"))
-
     for table in chosen:
         say(_mark("table", table.name) + _ended(table.sql))
         if not table.is_index:
-            _write_rows(raw, table, say)
+            rows(table)
             _write_counter(raw, table.name, say)
             for sql in fulltext.making(raw.execute, table.name):
                 say(_ended(sql))
@@ -214,8 +229,8 @@ def _ended(sql: str) -> str:
 
 
 def _write_rows(raw: sqlite3.Connection, table: Carried, say: Callable[[str], None]) -> None:
-    columns = _columns(raw, table)
-    head = f"INSERT INTO {_quote(table.name)} ({columns}) VALUES\n"
+    names = columns(raw, table)
+    head = f"INSERT INTO {quote(table.name)} ({names}) VALUES\n"
     room = raw.getlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH) // 4 - len(head)
     number = lru_cache(maxsize=65_536)(partial(_float, raw))
     kinds: dict[type, Callable[[Any], str]] = {
@@ -228,8 +243,8 @@ def _write_rows(raw: sqlite3.Connection, table: Carried, say: Callable[[str], No
     }
     waiting: list[str] = []
     size = 0
-    with _any_text(raw):
-        for row in raw.execute(f"SELECT {columns} FROM {_quote(table.name)}"):
+    with any_text(raw):
+        for row in raw.execute(f"SELECT {names} FROM {quote(table.name)}"):
             text = "(" + ", ".join([kinds[type(value)](value) for value in row]) + ")"
             if len(text) > room and len(text.encode("utf-8", "surrogateescape")) > room * 4:
                 raise BackupError(f"a row of {table.name!r} is too large for one SQL statement")
@@ -278,11 +293,11 @@ def _write_counter(raw: sqlite3.Connection, name: str, say: Callable[[str], None
 
 def _write_index(raw: sqlite3.Connection, table: Carried, say: Callable[[str], None]) -> None:
     """A full-text index's settings, and its words where the text is another table's."""
-    quoted = _quote(table.name)
+    quoted = quote(table.name)
     say(_mark("table", table.name))
     if table.module == "fts5":
         rows = raw.execute(
-            f"SELECT k, v FROM {_quote(table.name + '_config')} WHERE k <> 'version'"
+            f"SELECT k, v FROM {quote(table.name + '_config')} WHERE k <> 'version'"
         ).fetchall()
         for key, value in rows:
             written = _text(value) if isinstance(value, str) else repr(value)
@@ -292,7 +307,7 @@ def _write_index(raw: sqlite3.Connection, table: Carried, say: Callable[[str], N
 
 
 def _rebuild(name: str) -> str:
-    return f"INSERT INTO {_quote(name)} ({_quote(name)}) VALUES ('rebuild')"
+    return f"INSERT INTO {quote(name)} ({quote(name)}) VALUES ('rebuild')"
 
 
 # Restoring
@@ -316,6 +331,10 @@ def load(
         _drop(raw, [] if only else manifest["views"], "view")
     section = None
     for statement in statements:
+        if isinstance(statement, Fill):
+            if statement.table is None or only in (None, statement.table):
+                statement.write()
+            continue
         assert not isinstance(statement, RawRows)
         start = _LEADING_COMMENTS.match(statement)
         assert start is not None
@@ -353,7 +372,7 @@ def _drop(raw: sqlite3.Connection, names: Iterable[str], wanted: str) -> None:
                 raise SchemaError(
                     f"{name!r} is a {kind} here and a {wanted} in the backup", hint="rename or drop it first"
                 )
-            raw.execute(f"DROP {kind} {_quote(name)}")
+            raw.execute(f"DROP {kind} {quote(name)}")
 
 
 def _run_foreign(raw: sqlite3.Connection, statement: str) -> None:
@@ -393,7 +412,7 @@ def _violations(raw: sqlite3.Connection) -> Counter[tuple[str, str]]:
     ).fetchall()
     for (child,) in children:
         try:
-            for _, _, parent, _ in raw.execute(f"PRAGMA foreign_key_check({_quote(child)})"):
+            for _, _, parent, _ in raw.execute(f"PRAGMA foreign_key_check({quote(child)})"):
                 found[child, parent] += 1
         except sqlite3.OperationalError as exc:
             if "foreign key mismatch" not in str(exc):

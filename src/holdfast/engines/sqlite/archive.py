@@ -1,0 +1,156 @@
+"""Tables of a SQLite database as Arrow data: each value in the class that it is stored in."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from holdfast.engines.arrow import pyarrow, tagged, untagged
+from holdfast.engines.base import Misfit, Outline
+from holdfast.engines.sqlite import dump
+from holdfast.engines.sqltext import SQLITE, iter_statements
+from holdfast.types import classify
+
+PART_BYTES, PART_ROWS, MOST_FETCHED = 4 << 20, 20_000, 256
+_LOOSE = "loose"
+_CLASSES = {int: "int64", float: "float64", str: "string", bytes: "binary"}
+_BY_KIND = {"integer": "int64", "boolean": "int64", "float": "float64", "bytes": "binary"}
+
+
+def outline(raw: sqlite3.Connection, only: str | None) -> Outline:
+    """The statements of a dump, without its rows."""
+    statements: list[str | tuple[str]] = []
+    waiting: list[str] = []
+
+    def flush() -> None:
+        statements.extend(iter_statements(waiting, SQLITE))
+        waiting.clear()
+
+    def rows(table: dump.Carried) -> None:
+        flush()
+        statements.append((table.name,))
+
+    known = dump.outline(raw, only, waiting.append, rows)
+    flush()
+    return Outline(statements, known)
+
+
+def replacing(raw: sqlite3.Connection) -> Mapping[str, Any]:
+    return {"views": [], "indexes": [], "violations": []}
+
+
+def read(raw: sqlite3.Connection, table: str, classes: dict[str, str]) -> Iterator[Any]:
+    """The rows in the order they are stored in; a column that holds several classes is tagged bytes."""
+    pa = pyarrow()
+
+    carried = dump.find(raw, table)
+    rows = raw.execute(f"PRAGMA table_xinfo({dump.quote(carried.name)})").fetchall()
+    kept = {name: (kind, hidden) for _, name, kind, _, _, _, hidden in rows if hidden != 1}
+    names = ["rowid", *kept] if dump.has_own_rowid(carried) else list(kept)
+    for name in names:
+        kind = classify(kept[name][0]).name if name in kept else "integer"
+        classes.setdefault(name, _BY_KIND.get(kind, "string") + "?")
+    with dump.any_text(raw):
+        for batch in _batches(raw, carried.name, names):
+            columns = list(zip(*batch, strict=True)) or [()] * len(names)
+            _classify(names, columns, classes)
+            arrays = []
+            for name, values in zip(names, columns, strict=True):
+                is_loose = classes[name] == _LOOSE
+                given = list(map(tagged, values)) if is_loose else values
+                arrays.append(pa.array(given, "binary" if is_loose else classes[name].rstrip("?")))
+            yield pa.table(arrays, schema=pa.schema(_fields(names, kept, classes, arrays)))
+
+
+def _fields(
+    names: Sequence[str], kept: Mapping[str, tuple[str, int]], classes: Mapping[str, str], arrays: list[Any]
+) -> list[Any]:
+    pa = pyarrow()
+
+    fields = []
+    for name, array in zip(names, arrays, strict=True):
+        said = {"tagged": "1"} if classes[name] == _LOOSE else {}
+        if name in kept and kept[name][1] in (2, 3):
+            said["generated"] = "1"
+        fields.append(pa.field(name, array.type, metadata=said or None))
+    return fields
+
+
+def _batches(raw: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[list[Any]]:
+    """Rows until they weigh some megabytes; never many at a time of those that might be long."""
+    quoted = ", ".join(map(dump.quote, names))
+    weight = " + ".join(f"coalesce(length(CAST({dump.quote(name)} AS BLOB)), 0)" for name in names)
+    longest = raw.execute(f"SELECT max({weight}) FROM {dump.quote(table)}").fetchone()[0] or 0
+    size = max(1, min(MOST_FETCHED, PART_BYTES // (longest + 1)))
+    cursor = raw.execute(f"SELECT {quoted} FROM {dump.quote(table)}")
+    batch: list[Any] = []
+    weighed = 0
+    while rows := cursor.fetchmany(size):
+        batch += rows
+        weighed += sum(len(value) for value in chain.from_iterable(rows) if type(value) in (str, bytes))
+        if weighed > PART_BYTES or len(batch) >= PART_ROWS:
+            yield batch
+            batch, weighed = [], 0
+    yield batch
+
+
+def _classify(names: Sequence[str], columns: Sequence[Sequence[Any]], classes: dict[str, str]) -> None:
+    """Note what the columns hold; a guess from the declared type ends in a question mark."""
+    is_misfit = False
+    for name, values in zip(names, columns, strict=True):
+        known = classes[name]
+        found = {_CLASSES[kind] for kind in set(map(type, values)) - {type(None)}}
+        if known == _LOOSE or not found or (found == {known} and not _is_broken(found, values)):
+            continue
+        fits = len(found) == 1 and not _is_broken(found, values)
+        classes[name] = next(iter(found)) if fits and known.endswith("?") else _LOOSE
+        is_misfit |= classes[name] != known.rstrip("?")
+    if is_misfit:
+        raise Misfit
+
+
+def _is_broken(found: set[str], values: Sequence[Any]) -> bool:
+    """Whether there is text that is no UTF-8, which is read with surrogates in it."""
+    if found != {"string"}:
+        return False
+    try:
+        for value in values:
+            if value is not None and not value.isascii():
+                value.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def write(raw: sqlite3.Connection, table: str, parts: Iterable[Any]) -> None:
+    """Bind each value in the class it was stored in."""
+    for part in parts:
+        fields = [field for field in part.schema if b"generated" not in (field.metadata or {})]
+        columns: list[Sequence[Any]] = []
+        marks = []
+        for field in fields:
+            values = part.column(field.name).to_pylist()
+            if b"tagged" in (field.metadata or {}):
+                loose = list(map(untagged, values))
+                # A text that is no UTF-8 cannot be bound as one.
+                marks.append("CASE ? WHEN 1 THEN CAST(? AS TEXT) ELSE ? END")
+                broken = [type(value) is str and not _is_whole(value) for value in loose]
+                given = [
+                    value.encode("utf-8", "surrogateescape") if is_broken else value
+                    for value, is_broken in zip(loose, broken, strict=True)
+                ]
+                columns += [broken, given, given]
+            else:
+                marks.append("?")
+                columns.append(values)
+        names = ", ".join(dump.quote(field.name) for field in fields)
+        raw.executemany(
+            f"INSERT INTO {dump.quote(table)} ({names}) VALUES ({', '.join(marks)})",
+            zip(*columns, strict=True),
+        )
+
+
+def _is_whole(value: str) -> bool:
+    return value.isascii() or not _is_broken({"string"}, [value])
