@@ -24,7 +24,7 @@ from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
 from holdfast.engines.arrow import pyarrow, untagged
 from holdfast.engines.base import Column, Content, Fill, Misfit, TableInfo
-from holdfast.engines.dialects import SQLITE
+from holdfast.engines.dialects import SQLITE, Dialect
 from holdfast.errors import BackupCorrupt, BackupError, NotSupported
 from holdfast.transfer.copy import Batches, carry, prove
 from holdfast.transfer.plan import make_plan
@@ -186,14 +186,14 @@ class Portable:
                 values = part.column(column.name).to_pylist()
                 if b"tagged" in (part.schema.field(column.name).metadata or {}):
                     values = list(map(untagged, values))
-                decode = _decoder(self.manifest.engine, column)
+                decode = _decoder(self.schema.dialect, column)
                 columns.append(values if decode is None else list(map(decode, values)))
             yield columns, part.num_rows
 
 
-def _decoder(engine: str, column: Column) -> Callable[[Any], Any] | None:
+def _decoder(dialect: Dialect, column: Column) -> Callable[[Any], Any] | None:
     """The value that an archived one stands for; PostgreSQL's texts are the ISO texts that SQLite keeps."""
-    if engine != "sqlite" and column.codec.kind.name == "decimal":
+    if dialect.archives_decimals and column.codec.kind.name == "decimal":
         return lambda value: None if value is None else Decimal(value)
     return SQLITE.types.codec(column.type).decode
 

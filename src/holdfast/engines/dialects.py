@@ -18,8 +18,10 @@ class Dialect:
     lexicon: Lexicon
     ddl: Target
     types: TypeMap
+    archives_decimals: bool
+    """Archives hold decimals as text; otherwise text in such a column is a text that is stored there."""
 
 
-SQLITE = Dialect(sqltext.SQLITE, targets.SQLITE, TypeMap(Storage.PORTABLE))
-POSTGRES = Dialect(sqltext.POSTGRES, targets.POSTGRES, TypeMap(Storage.NATIVE))
+SQLITE = Dialect(sqltext.SQLITE, targets.SQLITE, TypeMap(Storage.PORTABLE), False)
+POSTGRES = Dialect(sqltext.POSTGRES, targets.POSTGRES, TypeMap(Storage.NATIVE), True)
 BY_NAME = {"sqlite": SQLITE, "postgres": POSTGRES}
