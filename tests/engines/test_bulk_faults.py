@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from holdfast import Database
-from holdfast.errors import Error
+from holdfast.errors import CheckViolation, Error, IntegrityError
 
 THERE = 2_000
 BATCH = 30_000
@@ -133,3 +133,44 @@ def test_a_source_that_fails_names_no_row_and_leaves_nothing(p: Database, verb: 
         getattr(p, verb)("p", given())
     assert p.count("p") == 0
     assert p.insert("p", {"id": 1, "n": 1}) == 1
+
+
+@pytest.mark.parametrize("count", [3, 50])
+def test_what_a_trigger_refuses_is_an_integrity_error_of_its_row(db, engine_name, count, capfd):
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "a": "TEXT"})
+    if engine_name == "sqlite":
+        db.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON t WHEN new.a = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    else:
+        db.execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN IF new.a = 'bad' THEN RAISE 'no'; END IF; RETURN new; END $$"
+        )
+        db.execute("CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()")
+    for _ in range(20):
+        with pytest.raises(IntegrityError, match=r"^row 2: ") as caught:
+            db.insert_many("t", [{"a": "bad" if number == 1 else "x"} for number in range(count)])
+        assert caught.value.row_number == 2
+    assert db.count("t") == 0
+    # The driver has its own words about a refused batch, and Python would print them.
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("count", [3, 50])
+def test_postgres_says_which_row_is_too_large_or_has_no_partition(db, engine_name, count):
+    if engine_name == "sqlite":
+        pytest.skip("SQLite has no partitions, and pages of any number for a row")
+    db.create_table("wide", {f"c{number}": "INTEGER" for number in range(1_500)})
+    rows = [{"c0": 1}, {f"c{number}": 1 for number in range(1_500)}, *[{"c0": 1}] * (count - 2)]
+    rows = [{**dict.fromkeys(rows[1]), **row} for row in rows]
+    with pytest.raises(Error, match=r"^row 2: row is too big"):
+        db.insert_many("wide", rows)
+    db.execute("CREATE TABLE parts (id INTEGER PRIMARY KEY) PARTITION BY RANGE (id)")
+    db.execute("CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (1)")
+    with pytest.raises(CheckViolation, match=r"^row 2: no partition takes the row: parts;"):
+        db.insert_many("parts", [{"id": number} for number in range(count)])
+    db.execute("CREATE TABLE numbered (id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
+    with pytest.raises(Error, match="row 1") as caught:
+        db.insert_many("numbered", [{"id": number} for number in range(count)])
+    assert "leave the column out" in str(caught.value.hint)

@@ -219,6 +219,9 @@ def _is_exact(column: Column) -> bool:
 
 def row_at_fault(exc: BaseException | None, table: str) -> int | None:
     """The row that a COPY into the table itself failed at; errors at the end of a statement have none."""
+    if isinstance(exc, Error) and (exc.sqlstate or "").startswith("54"):
+        # Rows that are too large are found out together, when a page is full.
+        return None
     start = f"COPY {table}, "
     for line in ((exc.diag.context if isinstance(exc, Error) else None) or "").splitlines():
         if line.startswith(start) and (number := re.match(r"\D*(\d+)", line[len(start) :])):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -27,6 +28,14 @@ from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.liveness import Unsent, answers, check_before, command
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # The same refusal is raised; with no logging set up, Python prints this line on the standard error.
+    return not str(record.msg).startswith("error ignored terminating")
+
+
+logging.getLogger("psycopg").addFilter(_is_news)
 
 DEFAULT_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5

@@ -16,6 +16,7 @@ _STATES: dict[str, tuple[type[errors.Error], str | None]] = {
     "23502": (errors.NotNullViolation, "a required column has no value"),
     "23001": (errors.ForeignKeyViolation, "a row is still referred to"),
     "23514": (errors.CheckViolation, "a CHECK constraint was not met"),
+    "P0001": (errors.IntegrityError, "a trigger or a function of the database refused it"),
     "40001": (errors.SerializationFailure, "the transaction met a concurrent one"),
     "40P01": (errors.DeadlockDetected, "two transactions waited for each other"),
     "55P03": (errors.DatabaseBusy, "a row or table is locked by another transaction"),
@@ -62,6 +63,7 @@ _CLASSES: dict[str, tuple[type[errors.Error], str | None]] = {
     "55": (errors.DatabaseError, None),
     "57": (errors.ConnectionFailed, None),
 }
+_HINTS = {"428C9": "leave the column out: the database alone gives its values (GENERATED ALWAYS)"}
 
 
 _NAMED = re.compile(r'(?:column|relation) (\S+|".+?") (?:of relation .* )?does not exist')
@@ -81,10 +83,15 @@ def translate(exc: BaseException) -> errors.Error:
         return _without_state(exc)
     kind, message = known
     diag: Any = exc.diag if isinstance(exc, psycopg.Error) else None
+    if state == "23514" and not diag.constraint_name:
+        return errors.CheckViolation(
+            f"no partition takes the row: {diag.table_name}", hint="create one that does"
+        )
     if message is None:
         error = kind(getattr(diag, "message_primary", None) or str(exc))
         if isinstance(error, errors.SchemaError) and (named := _NAMED.search(error.message)):
             error.missing = named[1].rpartition(".")[2].strip('"')
+        error.hint = error.hint or _HINTS.get(state)
         return error
     if state == "2BP01":
         # Its details are names of objects: "view v depends on table t".
@@ -98,8 +105,9 @@ def _place(diag: Any) -> str:
     constraint = getattr(diag, "constraint_name", None)
     if table and column:
         return f": {table}.{column}"
-    if table and constraint:
-        return f": {table}, constraint {constraint}"
+    owner = table or getattr(diag, "datatype_name", None)
+    if owner and constraint:
+        return f": {owner}, constraint {constraint}"
     return ""
 
 
