@@ -120,6 +120,7 @@ POSTGRES_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "reconnect_timeout": as_seconds,
     "statement_timeout": as_seconds,
     "idle_in_transaction": as_seconds,
+    "pgbouncer": as_flag,
 }
 SQLITE_OPTIONS: Mapping[str, Callable[[Any], Any]] = {**_OPTIONS, "page_size": as_page_size}
 EXAMPLE = 'for example connect("runs.db"), or HOLDFAST_URL=sqlite:///runs.db in the environment or in .env'

@@ -434,6 +434,37 @@ def test_read_only_writes_nothing(db: Database, url: str, tmp_path: Path) -> Non
     assert db.list_tables() == ["t"]
 
 
+def test_read_only_cannot_be_put_off_by_a_statement(db: Database, url: str, engine_name: str) -> None:
+    """These tests connect as a superuser, whom PostgreSQL's read-only transactions do not stop."""
+    if engine_name == "sqlite":
+        pytest.skip("SQLite opens the file itself without the right to write")
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    with holdfast.connect(url, read_only=True) as readonly:
+        for sql in (
+            "SET default_transaction_read_only = off",
+            "/* a */ set transaction read write",
+            "RESET ALL",
+            "SELECT set_config('default_transaction_read_only', 'off', false)",
+            "SELECT \"set_config\"('transaction_read_only', 'off', false)",
+            "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
+            "COPY t FROM PROGRAM 'echo 1'",
+            "DO 'BEGIN END'",
+            "CREATE TEMP TABLE u (a int)",
+            "EXPLAIN ANALYZE INSERT INTO t VALUES (1)",
+            "WITH w AS (INSERT INTO t VALUES (1) RETURNING id) SELECT * FROM w",
+        ):
+            with pytest.raises(ReadOnlyError):
+                readonly.execute(sql)
+            with pytest.raises(ReadOnlyError), readonly.transaction():
+                readonly.execute(sql)
+        assert readonly.count("t") == 0
+        assert readonly.query("EXPLAIN SELECT * FROM t")
+        assert readonly.query("SHOW default_transaction_read_only") == [
+            {"default_transaction_read_only": "on"}
+        ]
+        assert list(readonly.stream("SELECT 1 AS a")) == [{"a": 1}]
+
+
 def test_read_only_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConnectionFailed, match="does not exist") as caught:
         holdfast.connect(tmp_path / "none.db", read_only=True)

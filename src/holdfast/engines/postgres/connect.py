@@ -7,7 +7,7 @@ import itertools
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -26,6 +26,7 @@ from holdfast.engines.postgres.commit import identity
 from holdfast.engines.postgres.commit import ticket as ticket
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.liveness import Unsent, answers, check_before, command
+from holdfast.engines.sqltext import POSTGRES, first_word, is_single_statement
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
 
@@ -59,6 +60,13 @@ driver_error: tuple[type[Exception], ...] = (psycopg.Error,)
 _refreshes = itertools.count()
 
 
+# What a read-only connection runs: everything that reads, and the bounds of transactions.
+READING = frozenset(
+    {
+        *("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "DECLARE", "FETCH", "CLOSE"),
+        *("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DEALLOCATE"),
+    }
+)
 COMMANDS = {"BEGIN": b"BEGIN", "COMMIT": b"COMMIT", "ROLLBACK": b"ROLLBACK"}
 
 
@@ -88,6 +96,8 @@ class Connection(psycopg.Connection[Any]):
 
     server: str | None = None
     longest: float | None = None
+    prepares = True
+    reads_only = False
 
 
 def create(target: Target, options: Mapping[str, Any]) -> Opened:
@@ -102,7 +112,8 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
     server = embedded.start(target.directory, target.dbname) if target.directory is not None else None
     fields = {**(server.conninfo() if server else {}), **target.conninfo()}
     fields = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "holdfast", **KEEPALIVE, **fields}
-    settings = _settings(options, durability)
+    is_pooled = bool(options.get("pgbouncer"))
+    settings = _pooled_settings(options) if is_pooled else _settings(options, durability)
     longest = options.get("statement_timeout")
 
     def open_connection() -> Connection:
@@ -113,8 +124,11 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
         try:
             raw.autocommit = True
             setting = ", ".join(f"set_config('{name}', ${i}, false)" for i, name in enumerate(settings, 1))
-            RawCursor(raw).execute(f"SELECT {setting}", list(settings.values()))
+            RawCursor(raw).execute(f"SELECT {setting}", list(settings.values()), prepare=False)
             raw.server = identity(raw)
+            raw.reads_only = bool(options.get("read_only"))
+            if is_pooled:
+                raw.prepares, raw.prepare_threshold = False, None
             raw.autocommit = False
         except psycopg.Error as exc:
             raw.close()
@@ -165,6 +179,17 @@ def _settings(options: Mapping[str, Any], durability: str) -> dict[str, str]:
     if options.get("statement_timeout"):
         settings["statement_timeout"] = milliseconds("statement_timeout", 0)
     return settings
+
+
+def _pooled_settings(options: Mapping[str, Any]) -> dict[str, str]:
+    """What PgBouncer carries from one server connection to the next; all else would stay with strangers."""
+    for name, harmless in (("read_only", False), ("durability", "full"), ("statement_timeout", 0)):
+        if options.get(name) not in (None, harmless):
+            raise ConfigurationError(
+                f"{name} is a setting of a session, which pgbouncer=True does not have",
+                hint="set it on the server, for example with ALTER ROLE ... SET",
+            )
+    return {"TimeZone": "UTC"}
 
 
 def _nothing() -> None:
@@ -219,29 +244,57 @@ def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callab
     """Take the connection out of the driver's own transaction keeping.
 
     Statements are always prepared: that is one round trip once warm, and a prepared text cannot hold two
-    statements, where the simple protocol would run ``SELECT 1; DROP TABLE t``.
+    statements, where the simple protocol would run ``SELECT 1; DROP TABLE t``. A pooler that changes the
+    server's connection cannot have them prepared; there a text without values is looked at first.
     """
     raw.autocommit = True
     cursor = RawCursor(raw)
     _trust_known_types(cursor)
-    run, check = cursor.execute, check_before(raw)
+    run, check, prepares = cursor.execute, check_before(raw), getattr(raw, "prepares", True)
 
     def execute(sql: str, params: Sequence[Any] = ()) -> Cursor:
         check()
         if sql in COMMANDS:
             return Done(command(raw, COMMANDS[sql], raw.longest))
-        return run(sql, params, prepare=True)
+        if not prepares and not params:
+            _refuse_many(sql)
+        return run(sql, params, prepare=prepares)
 
     def execute_binary(sql: str, params: Sequence[Any] = ()) -> Cursor:
         check()
-        return run(sql, params, prepare=True, binary=True)
+        if not prepares and not params:
+            _refuse_many(sql)
+        return run(sql, params, prepare=prepares, binary=True)
 
     def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> Cursor:
         check()
         cursor.executemany(sql, rows)
         return cursor
 
+    if raw.reads_only:
+        return _only_reading(execute), _only_reading(execute_many), _only_reading(execute_binary)
     return execute, execute_many, execute_binary
+
+
+def _only_reading(run: Callable[..., Cursor]) -> Callable[..., Cursor]:
+    def execute(sql: str, params: Sequence[Any] = ()) -> Cursor:
+        _refuse_writing(sql)
+        return run(sql, params)
+
+    return execute
+
+
+@lru_cache(maxsize=4096)
+def _refuse_writing(sql: str) -> None:
+    """A superuser could set read-only off again, or have COPY run a program in spite of it."""
+    if first_word(sql, POSTGRES) not in READING or "set_config" in sql.lower():
+        raise psycopg.errors.ReadOnlySqlTransaction("not a statement that reads")
+
+
+@lru_cache(maxsize=4096)
+def _refuse_many(sql: str) -> None:
+    if not is_single_statement(sql, POSTGRES):
+        raise psycopg.errors.SyntaxError("cannot insert multiple commands into one statement")
 
 
 def let_go(raw: Any) -> None:
@@ -292,7 +345,7 @@ def refresh(raw: Any) -> None:
     The text differs each time because psycopg looks only at statements it has not seen for a reason to
     drop its own list of them.
     """
-    if raw.pgconn.transaction_status == TransactionStatus.INERROR:
+    if raw.pgconn.transaction_status == TransactionStatus.INERROR or not raw.prepares:
         return
     try:
         RawCursor(raw).execute(f"DEALLOCATE ALL -- {next(_refreshes)}")
