@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from secrets import token_hex
 
 from holdfast.core.executor import Executor
 from holdfast.errors import ConfigurationError
+from holdfast.folders import replacing
 from holdfast.inspection.model import Attribute, Entity, Schema, read_schema
 
 
@@ -32,17 +31,9 @@ def write(executor: Executor, path: Path, tables: Sequence[str] | None = None) -
 
 
 def _publish(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        with replacing(path) as beside:
+            beside.write_bytes(content)
     except OSError as exc:
         raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
 

@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import io
 import os
-import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from holdfast.errors import ConfigurationError, Error, ImportFailed, MissingDependency
+from holdfast.folders import replacing
 
 PACKED = (".gz", ".zst")
 _FAST_GZIP = 6
@@ -47,20 +47,15 @@ def publishing_bytes(target: Path | BinaryIO) -> Iterator[BinaryIO]:
         yield target
         target.flush()
         return
-    path = target.resolve()
-    if path.is_dir():
-        raise ConfigurationError(f"{target} is a folder", hint="name a file in it")
-    beside = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
     try:
-        with beside.open("xb") as file:
-            if path.exists():
-                beside.chmod(path.stat().st_mode & 0o7777)
-            # A duplicate, because libraries close what they are given, and then nothing is left to sync.
+        with replacing(target) as beside, beside.open("xb") as file:
+            if target.exists():
+                beside.chmod(target.stat().st_mode & 0o7777)
+            # A duplicate, because libraries close what they are given.
             with os.fdopen(os.dup(file.fileno()), "wb") as given:
                 yield given
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _sync_folder(path.parent)
+    except IsADirectoryError as exc:
+        raise ConfigurationError(f"{target} is a folder", hint="name a file in it") from exc
     except Error:
         # Some of ours are OSErrors by kind, such as a lost connection; they are not about the file.
         raise
@@ -69,8 +64,6 @@ def publishing_bytes(target: Path | BinaryIO) -> Iterator[BinaryIO]:
             f"{target} cannot be written: {exc.strerror or 'the system refuses it'}",
             hint="check the path, its rights and the space",
         ) from exc
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -120,13 +113,3 @@ def _arrow() -> Any:
     except ImportError as exc:
         raise MissingDependency("pyarrow", "frames") from exc
     return pyarrow
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; not every system can open a folder, nor sync one."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from holdfast.engines.names import quote_identifier as quote
 from holdfast.engines.postgres.embedded import bin_directory
 from holdfast.engines.postgres.load import load
 from holdfast.engines.postgres.programs import dumping
-from holdfast.errors import BackupError, NotSupported, TableNotFound, did_you_mean
+from holdfast.errors import BackupError, Error, NotSupported, TableNotFound, did_you_mean
+from holdfast.folders import own_folder
 
 if TYPE_CHECKING:
     from holdfast.settings import Target
@@ -36,6 +37,7 @@ _FORMS = {
     "lc_monetary": "C",
 }
 _PATIENCE = ("idle_in_transaction_session_timeout", "statement_timeout")
+_OWNER = "'holdfast_verify_' || pid || '_' || (extract(epoch FROM backend_start) * 1000000)::bigint"
 _NOT_OF_EXTENSION = (
     "NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_class'::regclass "
     "AND e.objid = c.oid AND e.deptype = 'e')"
@@ -204,20 +206,38 @@ def scratch(run: Run, target: Target) -> Iterator[Target]:
     ((version,),) = run("SELECT current_setting('server_version_num')::int / 10000").fetchall()
     allowed = run("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetchall()
     if allowed and allowed[0][0]:
-        name = f"holdfast_verify_{uuid.uuid4().hex[:16]}"
+        _sweep(run)
+        name = f"{_own_scratch(run)}_{secrets.token_hex(4)}"
         run(f"CREATE DATABASE {quote(name)} TEMPLATE template0")
         try:
             yield replace(target, dbname=name)
         finally:
-            run(f"DROP DATABASE {quote(name)}")
+            run(f"DROP DATABASE IF EXISTS {quote(name)}")
     elif _has_wheel(version):
-        with tempfile.TemporaryDirectory(prefix="holdfast-verify-") as folder:
-            yield type(target)("postgresql+embedded", directory=Path(folder) / "data")
+        with own_folder(Path(tempfile.gettempdir()), "holdfast-verify-") as folder:
+            yield type(target)("postgresql+embedded", directory=folder / "data")
     else:
         raise NotSupported(
             "verifying needs a scratch database, and this role may not create one",
             hint="ALTER ROLE ... CREATEDB, or pip install 'holdfast[embedded]' for a server of its own",
         )
+
+
+def _own_scratch(run: Run) -> str:
+    """The beginning of the names of this connection's scratch databases, which says whose they are."""
+    return str(run(f"SELECT {_OWNER} FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchall()[0][0])
+
+
+def _sweep(run: Run) -> None:
+    """Drop the scratch databases of this role whose connection is gone; one in use cannot be dropped."""
+    left = run(
+        "SELECT datname::text FROM pg_database WHERE datname ~ '^holdfast_verify_[0-9]+_[0-9]+_[0-9a-f]+$' "
+        "AND datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND NOT EXISTS ("
+        f"SELECT FROM pg_stat_activity WHERE starts_with(pg_database.datname, {_OWNER} || '_'))"
+    ).fetchall()
+    for (name,) in left:
+        with suppress(Error):
+            run(f"DROP DATABASE IF EXISTS {quote(name)}")
 
 
 def _has_wheel(version: int) -> bool:

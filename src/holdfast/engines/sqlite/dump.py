@@ -25,6 +25,7 @@ from holdfast.engines.sqlite import fulltext
 from holdfast.engines.sqlite.tabletext import folded
 from holdfast.engines.sqltext import SQLITE, first_word, tokens
 from holdfast.errors import BackupError, ForeignKeyViolation, SchemaError, TableNotFound, did_you_mean
+from holdfast.folders import own_folder
 
 if TYPE_CHECKING:
     from holdfast.settings import Target
@@ -424,8 +425,8 @@ def _violations(raw: sqlite3.Connection) -> Counter[tuple[str, str]]:
 @contextmanager
 def scratch(run: Run, target: Target) -> Iterator[Target]:
     """An empty database that is gone after the block."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-verify-") as folder:
-        yield type(target)("sqlite", path=Path(folder) / "scratch.sqlite")
+    with own_folder(Path(tempfile.gettempdir()), "holdfast-verify-") as folder:
+        yield type(target)("sqlite", path=folder / "scratch.sqlite")
 
 
 def imitate(raw: sqlite3.Connection, manifest: Mapping[str, Any]) -> None:

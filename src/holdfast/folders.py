@@ -1,0 +1,116 @@
+"""Folders of a running process, and files that are written in one and then put in their place.
+
+A process that is killed leaves its folder behind. The next one that works in the same place removes it: a
+folder is held under ``flock`` while it is in use, which the kernel drops however the process ends. It is a
+folder, because SQLite keeps files beside its own, and no lock on a file of SQLite's may be touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+_SUFFIX = ".tmp"
+
+
+@contextmanager
+def own_folder(parent: Path, prefix: str = ".holdfast-") -> Iterator[Path]:
+    """A new folder in ``parent``, gone after the block, or else when the next one is made there.
+
+    Raises:
+        OSError: if there can be none.
+    """
+    _sweep(parent, prefix)
+    while True:
+        folder = parent / f"{prefix}{secrets.token_hex(6)}{_SUFFIX}"
+        folder.mkdir(mode=0o700)
+        lock = _locked(folder, wait=True)
+        # Somebody who swept may have been quicker.
+        if folder.exists():
+            break
+        _unlock(lock)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unlock(lock)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of a file to be written, which takes the place of ``path`` for good if the block ends well.
+
+    Links are followed. If the block fails, what was at ``path`` is as it was.
+
+    Raises:
+        IsADirectoryError: if ``path`` is a folder.
+        OSError: if it cannot be written.
+    """
+    target = path.resolve()
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(f"{path} is a folder")
+        if not stat.S_ISREG(mode):
+            raise FileExistsError(None, "there is something that is not a file")
+    with own_folder(target.parent) as folder:
+        beside = folder / target.name
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(target)
+    _sync(target.parent)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove the folders of processes that are gone."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        left = [entry.name for entry in entries if entry.name.startswith(prefix)]
+        for folder in [parent / name for name in left if name.endswith(_SUFFIX)]:
+            lock = _locked(folder, wait=False)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                _unlock(lock)
+
+
+def _locked(folder: Path, *, wait: bool) -> int | None:
+    """A lock on a folder, or ``None`` if another has it or none can be had here, as on some file systems."""
+    if sys.platform == "win32":
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename last; not every system can open a folder."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
