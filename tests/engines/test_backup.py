@@ -22,6 +22,7 @@ from holdfast.errors import (
     BackupCorrupt,
     BackupError,
     ForeignKeyViolation,
+    NotABackup,
     NotSupported,
     TableNotFound,
     TransactionError,
@@ -608,9 +609,10 @@ def test_own_kind_of_another_program(
     path = full.backup_database(tmp_path / ("x.db" if engine_name == "sqlite" else "x.dump"))
     data = path.read_bytes()
     path.write_bytes(data[: data.rindex(b"\n-- Holdfast trailer")])
-    with pytest.raises(BackupCorrupt, match="unverified"):
+    # Nothing tells a whole foreign dump from one of ours that was cut, but SQLite's file says its own length.
+    refused = NotABackup if engine_name == "sqlite" else BackupCorrupt
+    with pytest.raises(refused, match="unverified"):
         full.restore_database(path)
-    assert not full.verify_backup(path).ok
     with holdfast.connect(new_url()) as other:
         other.restore_database(path, unverified=True)
         assert state(other) == state(full)

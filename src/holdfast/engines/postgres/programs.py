@@ -17,9 +17,11 @@ from psycopg.conninfo import make_conninfo
 
 from holdfast.engines.postgres.embedded import bin_directory
 from holdfast.errors import BackupError, MissingDependency
+from holdfast.folders import own_folder
 
 _RESTORE = "pg_restore"
 DEBIAN = Path("/usr/lib/postgresql")
+_DESCRIPTORS = Path("/proc/self")
 # What every libpq knows: pg_dump may be older than the one that psycopg brings. No secret is among them.
 _SHARED_OPTIONS = frozenset(
     {
@@ -85,11 +87,8 @@ def dumping(raw: Any, arguments: Sequence[str]) -> Iterator[IO[bytes]]:
     known |= {name: getattr(info, name) for name in ("host", "port", "user", "dbname")}
     known |= {"hostaddr": info.hostaddr} if given.get("hostaddr") else {}
     ((snapshot,),) = RawCursor(raw).execute("SELECT pg_export_snapshot()", ()).fetchall()
-    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
-        passwords = Path(folder) / "pgpass"
-        passwords.touch(mode=0o600)
-        escaped = re.sub(r"([\\:])", r"\\\1", info.password or "")
-        passwords.write_text(f"*:*:*:*:{escaped}\n", encoding="utf-8")
+    escaped = re.sub(r"([\\:])", r"\\\1", info.password or "")
+    with _private_file(f"*:*:*:*:{escaped}\n") as passwords:
         command = [
             str(_pg_dump(info.server_version // 10_000)),
             "--dbname=" + make_conninfo(**known),
@@ -98,8 +97,25 @@ def dumping(raw: Any, arguments: Sequence[str]) -> Iterator[IO[bytes]]:
             f"--snapshot={snapshot}",
             *arguments,
         ]
-        with _running(command, {"PGPASSFILE": str(passwords)}) as output:
+        with _running(command, {"PGPASSFILE": passwords}) as output:
             yield output
+
+
+@contextmanager
+def _private_file(text: str) -> Iterator[str]:
+    """The path by which children of this process read a file; where it can, it has no other name."""
+    if not _DESCRIPTORS.exists():
+        with own_folder(Path(tempfile.gettempdir()), "holdfast-secret-") as folder:
+            path = folder / "pgpass"
+            path.touch(mode=0o600)
+            path.write_text(text, encoding="utf-8")
+            yield str(path)
+        return
+    # A process that is killed leaves nothing of it.
+    with tempfile.TemporaryFile("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        yield str(_DESCRIPTORS.with_name(str(os.getpid())) / "fd" / str(file.fileno()))
 
 
 @contextmanager
