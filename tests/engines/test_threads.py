@@ -174,6 +174,25 @@ def test_a_table_that_one_thread_changes_is_seen_by_the_others(t: Database) -> N
     ]
 
 
+def test_a_connection_that_comes_back_from_the_pool_knows_of_a_change(t: Database) -> None:
+    """On PostgreSQL what it had prepared has another result by now, which a transaction cannot get over."""
+    t.insert("t", {"v": "a"})
+
+    def read() -> Any:
+        with t.transaction():
+            return t.get("t", 1)
+
+    def read_by_the_engine() -> Any:
+        with t.engine.connect() as connection:
+            return [connection.exec_driver_sql("SELECT * FROM t").mappings().one() for _ in range(8)][-1]
+
+    in_a_thread(read)
+    in_a_thread(read_by_the_engine)
+    t.add_column("t", "extra", "INTEGER DEFAULT 1")
+    assert in_a_thread(read_by_the_engine)["extra"] == 1
+    assert in_a_thread(read)["extra"] == 1
+
+
 def test_a_change_that_is_not_committed_does_not_trouble_other_threads(t: Database) -> None:
     t.create_table("mine", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
     t.insert("mine", {"v": "a"})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +112,52 @@ def test_a_call_waits_for_a_server_that_is_starting(
     assert db.select("t") == [{"id": 1, "v": "a"}]
     starting.join()
     assert db.health().retries["reconnects"] >= 1
+
+
+def test_connect_waits_for_a_server_that_has_yet_to_start(direct: str, server: servers.Server) -> None:
+    server.stop()
+    with pytest.raises(ConnectionFailed, match="cannot be reached"):
+        holdfast.connect(direct)
+    starting = threading.Timer(0.5, server.start)
+    starting.start()
+    with holdfast.connect(direct, wait_until_ready=20) as db:
+        starting.join()
+        assert db.query("SELECT 1 AS a") == [{"a": 1}]
+        server.stop()
+        with pytest.raises(ConnectionFailed):
+            db.wait_until_ready(0.3)
+        starting = threading.Timer(0.5, server.start)
+        starting.start()
+        db.wait_until_ready(20)
+        starting.join()
+        assert db.health().is_ok
+
+
+def test_what_cannot_pass_is_not_waited_for(direct: str, server: servers.Server) -> None:
+    wrong = direct.rpartition("/")[0] + "/no_such_database"
+    started = time.monotonic()
+    with pytest.raises(ConnectionFailed, match="no database") as caught:
+        holdfast.connect(wrong, wait_until_ready=20)
+    assert not caught.value.is_temporary
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has these")
+def test_a_silent_network_is_given_up(direct: str) -> None:
+    """Nothing here can drop packets, so this asks the kernel what it was told."""
+    with holdfast.connect(direct) as db:
+        number = os.dup(db._executor.driver_connection().fileno())
+        with socket.socket(fileno=number) as wire:
+            told = [
+                wire.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_USER_TIMEOUT,
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                )
+            ]
+    assert told == [30_000, 15, 5, 3]
 
 
 def test_the_wait_for_a_server_has_an_end(watch: Database, through: Callable[[], str], proxy: Proxy) -> None:
