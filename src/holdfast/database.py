@@ -98,6 +98,7 @@ class Table:
         columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
+        idempotency_key: str | None = None,
     ) -> int:
         """Write all rows or none, and return how many were written.
 
@@ -108,22 +109,32 @@ class Table:
 
         ``on_conflict`` says what happens to a row whose ``key`` (by default the primary key) is there
         already: ``"error"``, ``"ignore"`` it, ``"update"`` the columns given, or ``"replace"`` all columns.
+        ``idempotency_key`` is as for :meth:`insert`, and wants the rows as a list.
 
         Raises:
             Error: with ``row_number``, counted from 1, of the row at fault.
             KeyNotUnique: if no unique index covers ``key``; the hint is the index to create.
         """
-        with track(f"insert {self.name}", total=_length(rows), show=progress) as advance:
-            return bulk.insert_many(
-                self._executor,
-                self.name,
-                rows,
-                on_conflict=on_conflict,
-                key=key,
-                columns=columns,
-                batch_size=batch_size,
-                advance=advance,
-            )
+
+        def write() -> int:
+            with track(f"insert {self.name}", total=_length(rows), show=progress) as advance:
+                return bulk.insert_many(
+                    self._executor,
+                    self.name,
+                    rows,
+                    on_conflict=on_conflict,
+                    key=key,
+                    columns=columns,
+                    batch_size=batch_size,
+                    advance=advance,
+                )
+
+        if idempotency_key is None:
+            return write()
+        from holdfast.core import idempotency
+
+        call = ("insert_many", self.name, idempotency.checked_rows(rows), on_conflict, key, columns)
+        return int(idempotency.once(self._executor, idempotency_key, call, write))
 
     def upsert(
         self, row: Row, key: str | Sequence[str] | None = None, *, idempotency_key: str | None = None
@@ -599,10 +610,17 @@ class Database:
         columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         progress: bool | None = False,
+        idempotency_key: str | None = None,
     ) -> int:
         """Write all rows or none. See :meth:`Table.insert_many`."""
         return self.table(table).insert_many(
-            rows, on_conflict=on_conflict, key=key, columns=columns, batch_size=batch_size, progress=progress
+            rows,
+            on_conflict=on_conflict,
+            key=key,
+            columns=columns,
+            batch_size=batch_size,
+            progress=progress,
+            idempotency_key=idempotency_key,
         )
 
     def upsert(

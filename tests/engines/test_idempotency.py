@@ -39,6 +39,19 @@ def test_an_upsert_too(t: Database) -> None:
     assert t.get("t", 1)["v"] == "b"
 
 
+def test_many_rows_too(t: Database) -> None:
+    rows = [{"v": str(i)} for i in range(3000)]
+    for _ in range(2):
+        assert t.insert_many("t", rows, idempotency_key="one") == 3000
+    assert t.count("t") == 3000
+    assert t.insert_many("t", [(5000, "x", 1)], idempotency_key="two") == 1
+    with pytest.raises(KeyReused):
+        t.insert_many("t", rows[1:], idempotency_key="one")
+    with pytest.raises(InvalidQuery, match="list"):
+        t.insert_many("t", iter(rows), idempotency_key="three")
+    assert t.count("t") == 3001
+
+
 def test_the_same_key_with_another_call_is_refused(t: Database) -> None:
     t.insert("t", {"v": "a"}, idempotency_key="one")
     t.create_table("u", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})

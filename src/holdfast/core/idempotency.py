@@ -68,6 +68,15 @@ def once(executor: Executor, key: str, call: Sequence[Any], work: Callable[[], A
             time.sleep(pause)
 
 
+def checked_rows(rows: Any) -> Sequence[Any]:
+    """Rows that are there a second time when they are asked for."""
+    if not isinstance(rows, (list, tuple)):
+        raise InvalidQuery(
+            "rows with an idempotency key must be a list", hint="give list(rows), of dicts or of tuples"
+        )
+    return rows
+
+
 def _check(key: str) -> None:
     if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or "\0" in key:
         raise InvalidQuery(
