@@ -144,3 +144,36 @@ def test_a_value_over_the_limit(db, engine_name, tmp_path):
             db.load("t", tmp_path / name)
         assert len(str(caught.value)) < 500
         assert db.count("t") == 0
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_file_with_another_delimiter_is_not_one_column_of_text(db, tmp_path, mark):
+    path = tmp_path / "t.csv"
+    path.write_text(f"a{mark}b\n1{mark}2\n")
+    with pytest.raises(errors.ImportFailed, match="line 1: the only column is") as caught:
+        db.load("t", path)
+    assert f"delimiter={mark!r}" in str(caught.value.hint)
+    assert db.list_tables() == []
+    assert db.load("t", path, delimiter=mark) == 1
+    assert db.select("t") == [{"a": 1, "b": 2}]
+
+
+@pytest.mark.parametrize("name", ["a;b", "a\tb", "a|b", "a,b", 'a;"b'])
+def test_a_single_column_with_such_a_name_comes_back(db, tmp_path, name):
+    db.create_table("t", {name: "INTEGER"})
+    db.insert("t", {name: 1})
+    for extension in ("csv", "tsv"):
+        db.export("t", tmp_path / f"t.{extension}")
+        db.load(f"from_{extension}", tmp_path / f"t.{extension}")
+        assert db.select(f"from_{extension}") == [{name: 1}]
+
+
+def test_a_stream_of_bytes_is_read_in_its_encoding(db):
+    import io
+
+    given = io.BytesIO("a,b\n1,ü\n".encode("latin-1"))
+    with pytest.raises(errors.ImportFailed, match="is not utf-8 text at byte 6"):
+        db.import_from_csv("t", given)
+    given.seek(0)
+    assert db.import_from_csv("t", given, encoding="latin-1") == 1
+    assert db.select("t") == [{"a": 1, "b": "ü"}]

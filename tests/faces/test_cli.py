@@ -352,3 +352,74 @@ def test_search_finds_rows_and_can_be_enabled_from_the_shell(url: str) -> None:
     assert nothing.stderr == "No row of notes holds all of these words.\n"
     refusal(1, "search", url, "notes", "york", "--where", "idd > 1")
     refusal(1, "search", url, "nots", "york")
+
+
+def test_import_takes_what_other_programs_write(tmp_path):
+    path = str(tmp_path / "t.db")
+    given = "Straße;Zahl\nEins;1,5\n"
+    done = subprocess.run(
+        [*PROGRAM, "import", path, "t", "-", "--delimiter", ";", "--encoding", "latin-1", "--json"],
+        input=given.encode("latin-1"),
+        capture_output=True,
+        timeout=120,
+    )
+    assert json.loads(done.stdout) == {"table": "t", "file": "-", "rows": 1, "dry_run": False}
+    assert output("export", path, "t", "-", "--delimiter", "|", "--null", "NA") == "Straße|Zahl\nEins|1,5\n"
+    assert json.loads(output("export", path, "t", str(tmp_path / "t.tsv"), "--json"))["rows"] == 1
+    output("import", path, "u", str(tmp_path / "t.tsv"), "--delimiter", "\\t")
+    assert output("export", path, "u", "-").endswith('Eins,"1,5"\n')
+
+
+def test_import_says_byte_and_option_when_standard_input_is_another_encoding(tmp_path):
+    done = subprocess.run(
+        [*PROGRAM, "import", str(tmp_path / "t.db"), "t", "-"],
+        input=b"a,b\n1,\xfc\n",
+        capture_output=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"is not utf-8 text at byte 6; give --encoding" in done.stderr
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_standard_input_may_be_packed(tmp_path, packing, format):
+    import gzip
+
+    import zstandard
+
+    plain = b"a\n1\n2\n" if format == "csv" else b'{"a":1}\n{"a":2}\n'
+    packed = gzip.compress(plain) if packing == "gzip" else zstandard.compress(plain)
+    command = [*PROGRAM, "import", str(tmp_path / "t.db"), "t", "-", "--format", format]
+    done = subprocess.run(command, input=packed, capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, b"loaded 2 rows into t\n"), done.stderr
+    done = subprocess.run(command, input=packed[:-4], capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"damaged, cut short, or not {packing}" in done.stderr.decode()
+
+
+def test_a_dry_run_of_import_writes_nothing(tmp_path):
+    path, file = tmp_path / "t.db", tmp_path / "t.csv"
+    file.write_text("a,b\n1,x\n2,y\n")
+    said = "2 rows would go into t; nothing was written\n"
+    assert output("import", str(path), "t", str(file), "--dry-run") == said
+    assert not path.exists()
+    output("import", str(path), "t", str(file))
+    assert output("import", str(path), "t", str(file), "--dry-run", "--if-exists", "replace") == said
+    with holdfast.connect(path) as db:
+        assert db.count("t") == 2
+    file.write_text("a,b\n1\n")
+    assert "line 2" in refusal(1, "import", str(path), "t", str(file), "--dry-run")
+    assert "takes all back" in refusal(1, "import", str(path), "t", str(file), "--dry-run", "--resume")
+
+
+def test_hints_name_the_options_of_the_command(tmp_path):
+    path, file = str(tmp_path / "t.db"), tmp_path / "t.csv"
+    file.write_text("a;b\n1;2\n")
+    assert "; give --delimiter ';', or" in refusal(1, "import", path, "t", str(file))
+    file.write_text("a,b\n1\n")
+    assert "give --rejects to" in refusal(1, "import", path, "t", str(file))
+    file.write_text("id,a\n1,x\n")
+    output("import", path, "t", str(file))
+    assert "; --if-exists append adds" in refusal(1, "import", path, "t", str(file), "--if-exists", "fail")
+    assert "; --enable 'a'" in refusal(1, "search", path, "t", "x")

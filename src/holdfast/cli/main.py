@@ -82,7 +82,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _one_line(exc: Exception) -> str:
     if isinstance(exc, Error):
-        text = str(exc)
+        text = f"{exc.message}; {_in_the_shell(exc.hint)}" if exc.hint else exc.message
     elif isinstance(exc, _UsageError):
         context = getattr(exc, "ctx", None)
         path = context.command_path if context else "holdfast"
@@ -92,6 +92,26 @@ def _one_line(exc: Exception) -> str:
     else:
         text = f"{type(exc).__name__}: {exc}; holdfast --debug shows where it came from"
     return re.sub(r"://[^\s/@]*:[^\s@]*@", "://***@", " ".join(text.split()))
+
+
+# The arguments of Python that hints name, and that are options here.
+_ARGUMENT = re.compile(
+    r"\b(rejects|format|delimiter|encoding|null|if_exists|extra_columns|resume|tables|exclude)=(?:'([^']*)')?"
+)
+_ENABLE = re.compile(r"db\.enable_search\(.*?, \[(.*)\]\)")
+
+
+def _in_the_shell(hint: str) -> str:
+    """A hint as one types it here: ``delimiter=';'`` is ``--delimiter ';'``."""
+    hint = _ENABLE.sub(lambda found: "--enable " + found[1].replace(", ", " --enable "), hint)
+    return _ARGUMENT.sub(lambda found: _option(found[1], found[2]), hint)
+
+
+def _option(name: str, value: str | None) -> str:
+    option = f"--{name.replace('_', '-')}"
+    if value is None:
+        return option
+    return f"{option} {value}" if value.isalnum() else f"{option} '{value}'"
 
 
 if __name__ == "__main__":

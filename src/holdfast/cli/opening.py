@@ -33,6 +33,13 @@ def to_write(url: str) -> Database:
     return holdfast.connect(url)
 
 
+def to_rehearse(url: str) -> Database:
+    """Open for a write that is taken back; what is not there is not created."""
+    import holdfast
+
+    return holdfast.connect(":memory:") if is_new_file(url) else to_change(url)
+
+
 def is_new_file(url: str) -> bool:
     """Whether ``url`` is a SQLite file that is not there yet."""
     from holdfast.settings import resolve

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast.cli import opening
+from holdfast.cli.output import AsJson, write_json
+from holdfast.errors import InvalidQuery
+
+if TYPE_CHECKING:
+    from holdfast.database import Database
 
 FORMATS = "csv|tsv|jsonl|json|parquet|feather"
 Format = Annotated[
     str | None,
     typer.Option("--format", metavar=FORMATS, help="By default what the extension says; csv for -."),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER", help="What separates the fields of CSV; '\\t' is a tab. [default: a comma]"
+    ),
+]
+Null = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What stands for NULL in CSV. [default: an empty field]")
 ]
 
 
@@ -27,19 +43,28 @@ def export(
         typer.Argument(metavar="FILE", help="Replaced if it is there; - is the output of this command."),
     ],
     format: Format = None,
+    delimiter: Delimiter = None,
+    null: Null = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a table or the rows of a query in the format of the file's extension."""
     from holdfast.io import formats
 
     to_pipe = str(path) == "-"
     form = formats.format_of(path, format or ("csv" if to_pipe else None))
+    options = _given(delimiter=_one(delimiter), null=null)
     with opening.to_read(url) as db:
         if to_pipe:
             stream = sys.stdout if form.is_text else sys.stdout.buffer
-            formats.export(db._executor, source, path, format=form.name, stream=stream, progress=False)
+            formats.export(
+                db._executor, source, path, format=form.name, stream=stream, progress=False, **options
+            )
             return
-        rows = db.export(source, path, format=form.name)
-    print(f"wrote {rows} rows to {path}")
+        rows = db.export(source, path, format=form.name, **options)
+    if as_json:
+        write_json({"file": str(path), "rows": rows})
+    else:
+        print(f"wrote {rows} rows to {path}")
 
 
 def import_(
@@ -60,14 +85,25 @@ def import_(
         bool, typer.Option("--resume", help="Commit as it goes; run again, it goes on where it stopped.")
     ] = False,
     format: Format = None,
+    delimiter: Delimiter = None,
+    null: Null = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of CSV, such as latin-1. [default: utf-8]")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Do all of it, say how many rows, and take it back.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Load a file in the format of its extension, all rows or none."""
     from holdfast.io import formats
 
     from_pipe = str(path) == "-"
     form = formats.format_of(path, format or ("csv" if from_pipe else None))
-    options: dict[str, Any] = {} if rejects is None else {"rejects": rejects}
-    with opening.to_write(url) as db:
+    if dry_run and (resume or rejects):
+        raise InvalidQuery("a dry run takes all back", hint="leave out resume= and rejects=")
+    options = _given(rejects=rejects, delimiter=_one(delimiter), null=null, encoding=encoding)
+    with _rehearsing(url) if dry_run else opening.to_write(url) as db:
         rows = formats.load(
             db._executor,
             table,
@@ -79,7 +115,32 @@ def import_(
             resume=resume,
             **options,
         )
-    print(f"{table} has all {rows} rows of {path}" if resume else f"loaded {rows} rows into {table}")
+    if as_json:
+        write_json({"table": table, "file": str(path), "rows": rows, "dry_run": dry_run})
+    elif dry_run:
+        print(f"{rows} rows would go into {table}; nothing was written")
+    else:
+        print(f"{table} has all {rows} rows of {path}" if resume else f"loaded {rows} rows into {table}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _one(delimiter: str | None) -> str | None:
+    # A shell has no easy way to write a tab.
+    return "\t" if delimiter == "\\t" else delimiter
+
+
+@contextmanager
+def _rehearsing(url: str) -> Iterator[Database]:
+    """The database in a transaction that is rolled back when the block ends."""
+    with opening.to_rehearse(url) as db:
+        db.begin_transaction()
+        try:
+            yield db
+        finally:
+            db.rollback()
 
 
 import_.__name__ = "import"

@@ -16,6 +16,7 @@ from holdfast.errors import ConfigurationError, Error, ImportFailed, MissingDepe
 from holdfast.folders import replacing
 
 PACKED = (".gz", ".zst")
+_BEGINNINGS = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 _FAST_GZIP = 6
 
 
@@ -79,16 +80,39 @@ def reading(path: Path) -> Iterator[BinaryIO]:
     except Error:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        raise _damaged(path) from exc
+        raise _damaged(path, path.suffix) from exc
     except OSError as exc:
         if exc.errno is None:
-            raise _damaged(path) from exc
+            raise _damaged(path, path.suffix) from exc
         raise ImportFailed(f"{path} cannot be read: {exc.strerror}", hint="check the path") from exc
 
 
-def _damaged(path: Path) -> ImportFailed:
-    kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
-    return ImportFailed(f"{path} is damaged, cut short, or not {kind}", hint=f"write it again with {kind}")
+@contextmanager
+def unpacked(stream: Any) -> Iterator[Any]:
+    """What a stream of bytes holds, unpacked if it begins as gzip or zstd does.
+
+    Raises:
+        ImportFailed: if what was packed is damaged or cut short.
+    """
+    begin = stream.peek(4)[:4] if hasattr(stream, "peek") else b""
+    suffix = next((known for mark, known in _BEGINNINGS.items() if begin.startswith(mark)), "")
+    if not suffix:
+        yield stream
+        return
+    try:
+        with _unpacking(stream, suffix) as plain:
+            yield plain
+    except Error:
+        raise
+    except (EOFError, zlib.error, OSError) as exc:
+        if getattr(exc, "errno", None) is not None:
+            raise
+        raise _damaged(getattr(stream, "name", "the stream"), suffix) from exc
+
+
+def _damaged(name: object, suffix: str) -> ImportFailed:
+    kind = "gzip" if suffix.lower() == ".gz" else "zstd"
+    return ImportFailed(f"{name} is damaged, cut short, or not {kind}", hint=f"write it again with {kind}")
 
 
 def _packing(raw: BinaryIO, suffix: str) -> AbstractContextManager[Any]:

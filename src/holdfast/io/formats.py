@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from holdfast.core import query
 from holdfast.core.executor import Executor
 from holdfast.errors import ConfigurationError, InvalidQuery
 from holdfast.io import arrowfiles, csv, jsonl
-from holdfast.io.files import PACKED
+from holdfast.io.files import PACKED, unpacked
 
 _CSV_OUT = frozenset({"delimiter", "null", "spreadsheet_safe"})
 _CSV_IN = frozenset({"delimiter", "null", "encoding", "rejects"})
@@ -126,7 +125,7 @@ def load(
         )
     if options.get("rejects") is not None:
         options["rejects"] = Path(options["rejects"])
-    with _opened(form, path, stream, options) as source:
+    with _opened(form, path, stream) as source:
         return form.read(
             executor,
             table,
@@ -140,20 +139,16 @@ def load(
 
 
 @contextmanager
-def _opened(form: Format, path: Path, stream: Any, options: dict[str, Any]) -> Iterator[Any]:
+def _opened(form: Format, path: Path, stream: Any) -> Iterator[Any]:
     """What the format reads: a path, or a stream, which a named pipe is too, for it is read once."""
     if stream is None and path.is_fifo():
-        with path.open("rb") as pipe, _opened(form, path, pipe, options) as source:
+        with path.open("rb") as pipe, _opened(form, path, pipe) as source:
             yield source
-    elif stream is None or "encoding" not in form.options_in:
+    elif stream is None or not form.is_text:
         yield stream or path
     else:
-        encoding = str(options.get("encoding", "utf-8-sig"))
-        text = io.TextIOWrapper(stream, encoding=encoding, newline="")
-        try:
-            yield text
-        finally:
-            text.detach()
+        with unpacked(stream) as plain:
+            yield plain
 
 
 def _refuse_options(form: Format, options: dict[str, Any], others: frozenset[str]) -> None:

@@ -6,14 +6,13 @@ import codecs
 import csv
 import io
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 from holdfast.errors import ConfigurationError, ImportFailed, InvalidQuery
 from holdfast.io.files import reading
@@ -21,6 +20,13 @@ from holdfast.io.files import reading
 # The rest of a quoted field with its closing quote. Possessive, so a long field is read once.
 _CLOSING = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
 _NO_DELIMITERS = frozenset('"\r\n.+-')
+# A single column whose name holds one of these is a file of several columns, in nearly every case.
+OTHER_DELIMITERS = ";\t|,"
+_UNNAMED = (
+    "a DataFrame is written with index=False",
+    "name it, or leave out the delimiter at the end of each line",
+)
+_SHOWN = 60
 _BLOCK = 1 << 20
 # Characters that are split into fields at once: each may become an object of fifty bytes.
 _LINES = 1 << 18
@@ -100,7 +106,8 @@ class Source:
             ImportFailed: if the file cannot be read, is empty, or names a column twice or not at all.
         """
         with self._open() as file:
-            first = next(records(file, self.delimiter), None)
+            line = file.readline()
+            first = next(records(chain([line] if line else [], file), self.delimiter), None)
         if first is None:
             raise ImportFailed(f"{self.name} is empty", hint="the first line must name the columns")
         if first.fault is not None:
@@ -109,11 +116,22 @@ class Source:
         seen: set[str] = set()
         for position, name in enumerate(names, 1):
             if not name:
-                self.fail(1, f"column {position} has no name", "a DataFrame is written with index=False")
+                self.fail(1, f"column {position} has no name", _UNNAMED[position > 1])
             if name in seen:
                 self.fail(1, f"two columns are named {name!r}", "name them apart")
             seen.add(name)
+        if len(names) == 1 and not line.startswith('"'):
+            self._refuse_other_delimiter(names[0])
         return names
+
+    def _refuse_other_delimiter(self, name: str) -> None:
+        other = next((mark for mark in OTHER_DELIMITERS if mark in name), None)
+        if other is not None:
+            self.fail(
+                1,
+                f"the only column is {name[:_SHOWN]!r}",
+                f"give delimiter={other!r}, or put the name in quotes if it is one",
+            )
 
     def batches(self, width: int, *, after: int = 0, keep_quoted: bool = False) -> Iterator[Batch]:
         """The records after the header, as many at a time as memory stays flat with.
@@ -150,9 +168,9 @@ class Source:
 
 @contextmanager
 def open_source(
-    origin: Path | TextIO, *, delimiter: str = ",", encoding: str = "utf-8", null: str = ""
+    origin: Path | TextIO | BinaryIO, *, delimiter: str = ",", encoding: str = "utf-8", null: str = ""
 ) -> Iterator[Source]:
-    """A file, or an open text stream, as a :class:`Source`."""
+    """A file, or an open stream of text or bytes, as a :class:`Source`."""
     check_delimiter(delimiter)
     try:
         # A byte order mark is no part of the first column's name.
@@ -164,13 +182,16 @@ def open_source(
         yield Source(str(origin), origin, delimiter, encoding, null)
         return
     name = str(getattr(origin, "name", "the stream"))
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=".csv") as copy:
+    with tempfile.NamedTemporaryFile("wb", suffix=".csv") as copy:
         try:
-            shutil.copyfileobj(origin, copy, _BLOCK)
+            while block := origin.read(_BLOCK):
+                if isinstance(block, str):
+                    block, encoding = block.encode(), "utf-8-sig"
+                copy.write(block)
         except UnicodeError as exc:
             raise ImportFailed(f"{name} is not the text it says it is", hint="give a file") from exc
         copy.flush()
-        yield Source(name, Path(copy.name), delimiter, "utf-8-sig", null)
+        yield Source(name, Path(copy.name), delimiter, encoding, null)
 
 
 class Unclosed(Exception):

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from holdfast.engines.base import Column
 from holdfast.errors import DatabaseError, NotSupported, ValueRefused
-from holdfast.io.records import Quoted
+from holdfast.io.records import OTHER_DELIMITERS, Quoted
 from holdfast.types.array import frame, has_mark, is_array, unframe
 from holdfast.types.kinds import KindName
 from holdfast.types.temporal import parse_timestamp
@@ -95,7 +95,11 @@ def writer(name: str, kind: KindName | None, *, delimiter: str, null: str, sprea
 def line(fields: Iterable[str | None], delimiter: str, null: str = "") -> str:
     """One line of texts with its end; ``None`` is NULL."""
     write = writer("", "text", delimiter=delimiter, null=null, spreadsheet_safe=False)
-    return delimiter.join(write(None if field is None else str(field) for field in fields)) + "\n"
+    texts = write(None if field is None else str(field) for field in fields)
+    if len(texts) == 1 and texts[0][:1] != '"' and any(mark in texts[0] for mark in OTHER_DELIMITERS):
+        # Without quotes it would be taken for the names of several columns.
+        texts = [f'"{texts[0]}"']
+    return delimiter.join(texts) + "\n"
 
 
 def _text(name: str, kind: KindName | None, value: Any) -> str:
