@@ -84,15 +84,23 @@ def _try_rows(executor: Executor, table: str, file: IO[bytes], classes: dict[str
         try:
             for part in executor.engine.archive.read(executor.driver_connection(), table, classes):
                 if writer is None:
-                    writer = stack.enter_context(
-                        _parquet().ParquetWriter(
-                            file, part.schema, compression="zstd", compression_level=1, write_statistics=False
-                        )
-                    )
+                    writer = stack.enter_context(_writer(file, part.schema))
                 writer.write_table(part)
         except Misfit:
             return False
     return True
+
+
+def _writer(file: IO[bytes], schema: Any) -> Any:
+    return _parquet().ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        write_statistics=False,
+        # Long values seldom recur.
+        use_dictionary=[field.name for field in schema if str(field.type) == "string"],
+    )
 
 
 def _parquet() -> Any:

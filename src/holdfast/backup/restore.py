@@ -25,6 +25,7 @@ from holdfast.errors import (
     DatabaseBusy,
     Error,
     IntegrityError,
+    MissingDependency,
     NotSupported,
     ReadOnlyError,
     SchemaError,
@@ -135,7 +136,12 @@ def _kept(executor: Executor, path: Path, table: str | None, is_wanted: bool) ->
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     aside = place.with_name(f"{place.stem}.before-restore-{moment}{suffix}")
     try:
-        write(executor, table, aside, progress=False)
+        try:
+            write(executor, table, aside, progress=False)
+        except MissingDependency:
+            # The engine's own programs are not here.
+            aside = aside.with_suffix(".hfz")
+            write(executor, table, aside, progress=False)
     except Error as exc:
         raise BackupError(
             f"what is to be replaced could not be kept: {exc.message}",

@@ -19,7 +19,7 @@ from holdfast.engines.postgres.outline import left_of, statements
 from holdfast.errors import BackupError
 from holdfast.types import classify
 
-PART_BYTES = 4 << 20
+PART_BYTES = 1 << 20
 _BY_KIND = {"integer": "int64", "float": "float64", "boolean": "bool", "bytes": "binary"}
 
 

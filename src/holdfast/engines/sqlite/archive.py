@@ -13,7 +13,7 @@ from holdfast.engines.sqlite import dump
 from holdfast.engines.sqltext import SQLITE, iter_statements
 from holdfast.types import classify
 
-PART_BYTES, PART_ROWS, MOST_FETCHED = 4 << 20, 20_000, 256
+PART_BYTES, PART_ROWS, MOST_FETCHED = 1 << 20, 10_000, 128
 _LOOSE = "loose"
 _CLASSES = {int: "int64", float: "float64", str: "string", bytes: "binary"}
 _BY_KIND = {"integer": "int64", "boolean": "int64", "float": "float64", "bytes": "binary"}
