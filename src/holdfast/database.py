@@ -1239,25 +1239,35 @@ class Database:
 
     # Backup
 
-    def backup_database(self, path: PathLike, *, progress: bool | None = None) -> Path:
+    def backup_database(
+        self, path: PathLike, *, recipients: Sequence[str] | None = None, progress: bool | None = None
+    ) -> Path:
         """Write all there is at one moment and return the path; readers and writers go on.
 
         The extension says how: ``.sql`` is readable text; ``.db``, ``.sqlite`` or ``.sqlite3`` a copy of a
         SQLite database; ``.dump`` pg_dump's custom format; ``.hfz`` the portable archive, which every engine
         restores. ``path`` may be a URL that fsspec knows, such as ``s3://bucket/lab.sql`` (extra ``remote``),
-        here and wherever a backup is named.
+        here and wherever a backup is named. An archive is encrypted with age for ``recipients``, public keys
+        such as ``["age1..."]``.
         """
         from holdfast.backup import archive
         from holdfast.backup.remote import place_of
 
-        return archive.write(self._executor, None, place_of(path), progress=progress)
+        return archive.write(self._executor, None, place_of(path), recipients=recipients, progress=progress)
 
-    def backup_table(self, table: str, path: PathLike, *, progress: bool | None = None) -> Path:
+    def backup_table(
+        self,
+        table: str,
+        path: PathLike,
+        *,
+        recipients: Sequence[str] | None = None,
+        progress: bool | None = None,
+    ) -> Path:
         """Write a backup of one table."""
         from holdfast.backup import archive
         from holdfast.backup.remote import place_of
 
-        return archive.write(self._executor, table, place_of(path), progress=progress)
+        return archive.write(self._executor, table, place_of(path), recipients=recipients, progress=progress)
 
     def restore_database(
         self,
@@ -1268,6 +1278,7 @@ class Database:
         dry_run: bool = False,
         keep_old: bool = True,
         unverified: bool = False,
+        identity: PathLike | None = None,
         progress: bool | None = None,
     ) -> Report:
         """Put the tables of a backup in the place of those that are here, all or none.
@@ -1278,7 +1289,7 @@ class Database:
 
         ``into`` is the path or URL of a new database to make instead. ``dry_run`` proves the backup in a
         scratch database and says what would be replaced. ``unverified=True`` takes a file of another
-        program.
+        program. ``identity`` is the file with the secret key of an encrypted archive.
 
         Raises:
             BackupCorrupt: if the file is cut short or changed; the database is as it was.
@@ -1287,9 +1298,10 @@ class Database:
         from holdfast.backup import restore, verify
         from holdfast.backup.remote import place_of
 
-        how = restore.How(unverified=unverified, keep_old=keep_old, progress=progress)
+        key = None if identity is None else Path(identity)
+        how = restore.How(unverified=unverified, keep_old=keep_old, identity=key, progress=progress)
         if dry_run:
-            return verify.rehearse(self._executor, place_of(path), table)
+            return verify.rehearse(self._executor, place_of(path), table, key)
         if into is not None:
             return restore.restore_into(os.fspath(into), place_of(path), table, how)
         return restore.restore(self._executor, place_of(path), table, how)
@@ -1301,19 +1313,29 @@ class Database:
         *,
         keep_old: bool = True,
         unverified: bool = False,
+        identity: PathLike | None = None,
         progress: bool | None = None,
     ) -> Report:
         """Put one table of a backup in the place of the one that is here."""
         return self.restore_database(
-            path, table=table, keep_old=keep_old, unverified=unverified, progress=progress
+            path,
+            table=table,
+            keep_old=keep_old,
+            unverified=unverified,
+            identity=identity,
+            progress=progress,
         )
 
-    def verify_backup(self, path: PathLike) -> Report:
-        """Restore a backup into a scratch database and compare it with what it says it holds."""
+    def verify_backup(self, path: PathLike, *, identity: PathLike | None = None) -> Report:
+        """Restore a backup into a scratch database and compare it with what it says it holds.
+
+        ``identity`` is the file with the secret key of an encrypted archive.
+        """
         from holdfast.backup import verify
         from holdfast.backup.remote import place_of
 
-        return verify.verify_backup(self._executor, place_of(path))
+        key = None if identity is None else Path(identity)
+        return verify.verify_backup(self._executor, place_of(path), key)
 
     def list_backups(self, folder: PathLike) -> list[Backup]:
         """The backups in a folder, of any database, the newest first; each is checked to its last byte."""

@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 import holdfast
@@ -449,6 +450,14 @@ def test_large_values_are_taken_few_at_a_time(lite: holdfast.Database, db: holdf
     lite.insert_many("files", ({"data": os.urandom(1 << 20)} for _ in range(12)))
     holdfast.copy_database(lite, db)
     assert content(lite) == content(db)
+
+
+def test_arrays_come_as_they_are(lite: holdfast.Database, db: holdfast.Database) -> None:
+    lite.create_table("t", {"id": "INTEGER PRIMARY KEY", "a": np.ndarray})
+    array = np.arange(12.0).reshape(3, 4)
+    lite.insert("t", {"id": 1, "a": array})
+    holdfast.copy_database(lite, db)
+    assert (db.get("t", 1)["a"] == array).all()
 
 
 def test_a_default_in_double_quotes_is_a_text(lite: holdfast.Database, db: holdfast.Database) -> None:

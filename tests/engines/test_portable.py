@@ -23,14 +23,24 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow.parquet as parquet
+import pyrage
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
 from holdfast.backup import portable
+from holdfast.cli.main import run
 from holdfast.engines.postgres import programs
-from holdfast.errors import BackupCorrupt, BackupError, NotSupported, ValueRefused
+from holdfast.errors import (
+    BackupCorrupt,
+    BackupError,
+    ConfigurationError,
+    InvalidQuery,
+    NotSupported,
+    SchemaError,
+    ValueRefused,
+)
 
 NewUrl = Callable[[], str]
 Open = Callable[[str], holdfast.Database]
@@ -46,7 +56,7 @@ KINDS: dict[str, tuple[str, list[Any]]] = {
     "hour": ("TIME", [time(0), time(23, 59, 59, 999999)]),
     "moment": ("TIMESTAMP", [datetime(1, 1, 1), datetime(2024, 2, 29, 1, 2, 3, 4)]),
     "zoned": ("TIMESTAMPTZ", [datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)]),
-    "doc": ("JSON", [{"b": [1, 2.5, None, "é"], "a": {}}, [], "text", 1.5, True]),
+    "doc": ("JSON", [{"a": {}, "b": [1, 2.5, None, "é"]}, [], "text", 1.5, True]),
     "data": ("BLOB", [b"", b"\x00\xff" * 70, bytes(range(256))]),
     "ident": ("UUID", [UUID(int=5)]),
 }
@@ -276,7 +286,7 @@ def test_whatever_postgresql_holds(
         one.execute("INSERT INTO odd (p) VALUES (7)")
         one.execute("INSERT INTO child VALUES (1, 'x')")
     last = "SELECT id, no, k, s FROM odd ORDER BY id DESC LIMIT 1"
-    assert other.execute(last).rows == db.execute(last).fetchall() == [{"id": 3, "no": 11, "k": 14, "s": 14}]
+    assert other.execute(last).rows == db.execute(last).rows == [{"id": 3, "no": 11, "k": 14, "s": 14}]
     assert other.execute("SELECT log FROM child").scalar() == "X"
     assert other.execute("SELECT count(*) FROM a").scalar() == 3
     assert other.execute("SELECT col_description('odd'::regclass, 12)").scalar() == "it's a comment"
@@ -512,6 +522,7 @@ def child(code: str, *args: Any) -> subprocess.CompletedProcess[str]:
         import os, signal, sys, holdfast
         import pyarrow.parquet, pyarrow.csv
         from holdfast.backup import portable
+from holdfast.cli.main import run
         def memory(name):
             with open("/proc/self/status") as file:
                 return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
@@ -584,3 +595,96 @@ def test_killed_in_writing_and_restoring(
     assert content(db) == changed
     db.restore_database(path)
     assert content(db) == before
+
+
+# Encryption
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> tuple[str, Path]:
+    """A public key, and the file of its secret one as age-keygen writes it."""
+    identity = pyrage.x25519.Identity.generate()
+    path = tmp_path / "key.txt"
+    path.write_text(f"# created: today\n{identity}\n")
+    return str(identity.to_public()), path
+
+
+def test_an_encrypted_archive(
+    db: holdfast.Database, lite: holdfast.Database, key: tuple[str, Path], tmp_path: Path
+) -> None:
+    make(db)
+    public, secret = key
+    before = content(db)
+    path = db.backup_database(tmp_path / "x.hfz", recipients=[public])
+    assert path.read_bytes().startswith(b"age-encryption.org/v1")
+    assert b"team" not in path.read_bytes()
+    identity = pyrage.x25519.Identity.from_str(secret.read_text().splitlines()[1])
+    assert zipfile.ZipFile(io.BytesIO(pyrage.decrypt(path.read_bytes(), [identity]))).testzip() is None
+    with pytest.raises(BackupError, match="identity="):
+        db.restore_database(path)
+    assert db.verify_backup(path, identity=secret).ok
+    lite.restore_database(path, identity=secret)
+    assert content(lite) == before
+    db.update("people", {"team": 5}, {"id": 3})
+    db.restore_table("people", path, identity=secret)
+    assert content(db) == before
+
+
+def test_a_wrong_key(db: holdfast.Database, key: tuple[str, Path], tmp_path: Path) -> None:
+    make(db)
+    path = db.backup_database(tmp_path / "x.hfz", recipients=[key[0]])
+    other = tmp_path / "other.txt"
+    other.write_text(str(wrong := pyrage.x25519.Identity.generate()))
+    before, names = content(db), sorted(tmp_path.rglob("*"))
+    for call in (db.restore_database, db.verify_backup):
+        with pytest.raises(BackupError, match="no key in") as caught:
+            call(path, identity=other)
+        assert str(wrong) not in str(caught.value)
+    other.write_text("AGE-SECRET-KEY-1WRONG")
+    for file in (other, tmp_path / "none.txt"):
+        with pytest.raises(ConfigurationError) as config:
+            db.restore_database(path, identity=file)
+        assert "WRONG" not in str(config.value)
+    with pytest.raises(InvalidQuery) as query:
+        db.backup_database(tmp_path / "y.hfz", recipients=[str(wrong)])
+    assert str(wrong) not in str(query.value)
+    with pytest.raises(InvalidQuery):
+        db.backup_database(tmp_path / "y.hfz", recipients=[])
+    with pytest.raises(NotSupported, match="hfz"):
+        db.backup_database(tmp_path / "y.sql", recipients=[key[0]])
+    assert content(db) == before
+    assert sorted(tmp_path.rglob("*")) == names
+
+
+def test_damage_to_an_encrypted_archive(db: holdfast.Database, key: tuple[str, Path], tmp_path: Path) -> None:
+    make(db)
+    path = db.backup_database(tmp_path / "x.hfz", recipients=[key[0]])
+    data, places = path.read_bytes(), random.Random(5)
+    for number in range(60):
+        at = places.randrange(len(data)) if number % 2 else number * 5
+        changed = data[:at] + bytes([data[at] ^ 1 << places.randrange(8)]) + data[at + 1 :]
+        for broken in (changed, data[:at]):
+            path.write_bytes(broken)
+            with pytest.raises(BackupError), portable.opened(path, unverified=False, identity=key[1]):
+                pass
+
+
+def call(*arguments: str) -> Any:
+    with pytest.raises(SystemExit) as ended:
+        run(list(arguments))
+    return ended.value.code
+
+
+def test_the_command_line(
+    url: str, db: holdfast.Database, key: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(db)
+    path = str(tmp_path / "x.hfz")
+    assert call("backup", url, path, "--recipient", key[0]) == 0
+    assert call("verify", url, path) == 1
+    assert "encrypted" in capsys.readouterr().err
+    assert call("verify", url, path, "--identity", str(key[1])) == 0
+    made = str(tmp_path / "made.sqlite")
+    assert call("restore", made, path, "--identity", str(key[1])) == 0
+    with holdfast.connect(made) as new:
+        assert content(new) == content(db)

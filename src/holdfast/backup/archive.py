@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.backup.content import outside
@@ -10,23 +11,37 @@ from holdfast.backup.formats import format_of
 from holdfast.backup.remote import sent
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
+from holdfast.errors import NotSupported
 
 
-def write(executor: Executor, table: str | None, path: Path, *, progress: bool | None = None) -> Path:
+def write(
+    executor: Executor,
+    table: str | None,
+    path: Path,
+    *,
+    recipients: Sequence[str] | None = None,
+    progress: bool | None = None,
+) -> Path:
     """Write everything there is at one moment, or one table with its indexes and triggers; return ``path``.
 
     Raises:
         BackupError: if something cannot be carried, named; what was at ``path`` is still there.
-        NotSupported: if the extension stands for no format, or for one of whole databases.
+        NotSupported: if the extension stands for no format, for one of whole databases, or for one that
+            ``recipients`` cannot be given to.
         TableNotFound: with the nearest name there is.
         TransactionError: inside a transaction.
     """
     outside(executor, "a backup")
     form = format_of(path, executor.engine)
+    if recipients is not None and not form.is_portable:
+        raise NotSupported(
+            "only the portable archive can be encrypted", hint=f"name it {path.with_suffix('.hfz').name}"
+        )
+    given = {} if recipients is None else {"recipients": recipients}
     with (
         track(f"backup {path.name}", show=progress) as advance,
         sent(path) as here,
         publishing(here) as beside,
     ):
-        form.write(executor, table, beside, advance)
+        form.write(executor, table, beside, advance, **given)
     return path

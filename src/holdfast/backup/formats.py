@@ -48,7 +48,7 @@ class Format:
     """A kind of file: how it is written beside its place, and opened after all of it was checked."""
 
     extensions: tuple[str, ...]
-    write: Callable[[Executor, str | None, Path, Advance | None], None]
+    write: Callable[..., None]
     opened: Callable[..., AbstractContextManager[Source]]
     is_portable: bool = False
     "Whether every engine can read what another one wrote."

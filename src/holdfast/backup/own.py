@@ -60,7 +60,7 @@ class Own:
 
 
 @contextmanager
-def opened(path: Path, *, unverified: bool) -> Iterator[Own]:
+def opened(path: Path, *, unverified: bool, identity: Path | None = None) -> Iterator[Own]:
     """Open a backup after checking every byte of it; ``unverified`` also opens files of other programs.
 
     Raises:

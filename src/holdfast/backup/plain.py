@@ -109,7 +109,7 @@ class Plain:
 
 
 @contextmanager
-def opened(path: Path, *, unverified: bool) -> Iterator[Plain]:
+def opened(path: Path, *, unverified: bool, identity: Path | None = None) -> Iterator[Plain]:
     """Open a backup after checking every byte of it; ``unverified`` also opens files of other programs.
 
     Raises:

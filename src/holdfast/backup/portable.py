@@ -7,7 +7,7 @@ it was, with what hangs on its tables; into one of another kind as a copy would 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -19,6 +19,7 @@ from holdfast.backup.container import MANIFEST, SCHEMA, Reader, Writer, read, ro
 from holdfast.backup.content import content_of, translated
 from holdfast.backup.files import reading
 from holdfast.backup.manifest import Manifest, name_of, now
+from holdfast.backup.sealed import is_sealed, recipients_of, seal, unseal
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
@@ -36,11 +37,24 @@ MOST_GROUP_BYTES = 4 << 30
 _Statement = str | list[str]
 
 
-def write(executor: Executor, table: str | None, path: Path, advance: Advance | None) -> None:
+def write(
+    executor: Executor,
+    table: str | None,
+    path: Path,
+    advance: Advance | None,
+    recipients: Sequence[str] | None = None,
+) -> None:
     """Write the database or one table, as it is at one moment, into the file ``path``."""
     _parquet()
-    with path.open("w+b") as file:
-        write_to(executor, table, file, path.parent, advance)
+    keys = None if recipients is None else recipients_of(recipients)
+    with ExitStack() as stack:
+        file: IO[bytes] = stack.enter_context(path.open("w+b"))
+        if keys is None:
+            write_to(executor, table, file, path.parent, advance)
+            return
+        plain: Any = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+        write_to(executor, table, plain, path.parent, advance)
+        seal(plain, file, keys)
 
 
 def write_to(
@@ -203,12 +217,13 @@ def _decoder(dialect: Dialect, column: Column) -> Callable[[Any], Any] | None:
     """The value that an archived one stands for; PostgreSQL's texts are the ISO texts that SQLite keeps."""
     if dialect.archives_decimals and column.codec.kind.name == "decimal":
         return lambda value: None if value is None else Decimal(value)
-    return SQLITE.types.codec(column.type).decode
+    # Arrays cross in their stored form.
+    return None if column.codec.kind.name == "bytes" else SQLITE.types.codec(column.type).decode
 
 
 @contextmanager
-def opened(path: Path, *, unverified: bool) -> Iterator[Portable]:
-    """Open an archive after checking every byte of it.
+def opened(path: Path, *, unverified: bool, identity: Path | None = None) -> Iterator[Portable]:
+    """Open an archive after checking every byte of it; ``identity`` is the file with the secret key.
 
     Raises:
         BackupCorrupt: if it is cut short, changed or no archive.
@@ -216,7 +231,12 @@ def opened(path: Path, *, unverified: bool) -> Iterator[Portable]:
     """
     _parquet()
     with reading(path) as file:
-        yield _checked(path, read(path, file))
+        if not is_sealed(file):
+            yield _checked(path, read(path, file))
+            return
+        with tempfile.TemporaryFile() as plain:
+            unseal(path, file, plain, identity)
+            yield _checked(path, read(path, plain))
 
 
 def _checked(path: Path, reader: Reader) -> Portable:

@@ -57,6 +57,8 @@ class How:
     "Take a file of another program as it is."
     keep_old: bool = True
     "Back up first what is replaced."
+    identity: Path | None = None
+    "The file with the secret key of an encrypted archive."
     progress: bool | None = None
 
 
@@ -97,16 +99,18 @@ def ready(executor: Executor, manifest: Manifest) -> None:
         executor.engine.dump.imitate(executor.driver_connection(), manifest.known)
 
 
-def would_replace(executor: Executor, path: Path, table: str | None) -> list[str]:
+def would_replace(
+    executor: Executor, path: Path, table: str | None, identity: Path | None = None
+) -> list[str]:
     """The tables here that restoring replaces."""
-    with _opened(executor, path, table, How()) as source:
+    with _opened(executor, path, table, How(identity=identity)) as source:
         return [] if source.manifest is None else _replaced(executor, source.manifest, table)
 
 
 @contextmanager
 def _opened(executor: Executor, path: Path, table: str | None, how: How) -> Iterator[Source]:
     form = format_of(path, executor.engine)
-    with fetched(path) as here, form.opened(here, unverified=how.unverified) as source:
+    with fetched(path) as here, form.opened(here, unverified=how.unverified, identity=how.identity) as source:
         if source.manifest is not None:
             check_engine(executor, form, source)
             tables = source.manifest.tables

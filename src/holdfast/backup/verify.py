@@ -17,7 +17,7 @@ from holdfast.errors import BackupCorrupt, BackupError, IntegrityError, SchemaEr
 __all__ = ["Report", "verify_backup"]
 
 
-def verify_backup(executor: Executor, path: Path) -> Report:
+def verify_backup(executor: Executor, path: Path, identity: Path | None = None) -> Report:
     """Restore a backup into a scratch database, and say whether it is what it says.
 
     A backup that is cut short, changed or cannot be restored gives a report that is not ``ok``.
@@ -29,7 +29,7 @@ def verify_backup(executor: Executor, path: Path) -> Report:
     outside(executor, "verifying a backup")
     form = format_of(path, executor.engine)
     try:
-        with fetched(path) as here, form.opened(here, unverified=False) as source:
+        with fetched(path) as here, form.opened(here, unverified=False, identity=identity) as source:
             check_engine(executor, form, source)
             return _proven(executor, source)
     except BackupCorrupt as exc:
@@ -56,14 +56,14 @@ def _proven(executor: Executor, source: Source) -> Report:
     return proven
 
 
-def rehearse(executor: Executor, path: Path, table: str | None) -> Report:
+def rehearse(executor: Executor, path: Path, table: str | None, identity: Path | None = None) -> Report:
     """Prove a backup, and say which of the tables here restoring it would replace.
 
     Raises:
         BackupCorrupt: if it is not what it says.
     """
-    report = verify_backup(executor, path)
+    report = verify_backup(executor, path, identity)
     if report.problems:
         raise BackupCorrupt("; ".join(report.problems), hint="use another backup")
     tables = {name: rows for name, rows in report.tables.items() if table in (None, name)}
-    return replace(report, tables=tables, replaced=would_replace(executor, path, table))
+    return replace(report, tables=tables, replaced=would_replace(executor, path, table, identity))

@@ -36,6 +36,10 @@ KeepDaily = Annotated[int, typer.Option(help="Keep the newest of each of so many
 KeepWeekly = Annotated[int, typer.Option(help="... of so many weeks.")]
 KeepMonthly = Annotated[int, typer.Option(help="... of so many months.")]
 KeepYearly = Annotated[int, typer.Option(help="... of so many years.")]
+Identity = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The file with the secret key of an encrypted .hfz."),
+]
 Folder = Annotated[
     str,
     typer.Argument(metavar="FOLDER", help="Where the backups are: a path, or a URL.", show_default=False),
@@ -56,6 +60,10 @@ def backup(
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
     keep_yearly: KeepYearly = 0,
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Encrypt an .hfz for this public key of age; may be repeated."),
+    ] = None,
 ) -> None:
     """Write a backup of the whole database; readers and writers go on.
 
@@ -69,8 +77,10 @@ def backup(
                 "the --keep options need --every", hint="holdfast prune FOLDER removes old ones"
             )
         with opening.to_read(url) as db:
-            print(f"wrote {db.backup_database(path)}")
+            print(f"wrote {db.backup_database(path, recipients=recipient or None)}")
         return
+    if recipient:
+        raise InvalidQuery("--recipient cannot be with --every", hint="its backups are proven, unattended")
     _make_and_watch(url, path, every, keep)
 
 
@@ -224,20 +234,20 @@ def _again(url: str, folder: str, every: str, keep: dict[str, int]) -> list[str]
     return [*command, f"--every={every}", *options]
 
 
-def verify(url: opening.URL, path: File) -> None:
+def verify(url: opening.URL, path: File, identity: Identity = None) -> None:
     """Prove a backup by restoring it beside the database, which stays as it is."""
     # A PostgreSQL server proves it in a scratch database, which a read-only connection cannot create.
     with opening.to_change(url) as db:
-        print(proven(db, path))
+        print(proven(db, path, identity))
 
 
-def proven(db: Database, path: str | Path) -> Report:
+def proven(db: Database, path: str | Path, identity: Path | None = None) -> Report:
     """Verify a backup.
 
     Raises:
         BackupCorrupt: if it is not what it says.
     """
-    report = db.verify_backup(path)
+    report = db.verify_backup(path, identity=identity)
     if not report.ok:
         raise BackupCorrupt("; ".join(report.problems), hint="keep it apart, and make another backup")
     return report
@@ -259,6 +269,7 @@ def restore(
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Take a file that another program wrote.")
     ] = False,
+    identity: Identity = None,
 ) -> None:
     """Put the tables of a backup in the place of those in the database, all or none."""
     if into is None and not dry_run and opening.is_new_file(url):
@@ -266,7 +277,13 @@ def restore(
         url, into = ":memory:", url
     with opening.to_change(url) if dry_run else opening.to_write(url) as db:
         report = db.restore_database(
-            path, into=into, table=table, dry_run=dry_run, keep_old=not no_keep, unverified=unverified
+            path,
+            into=into,
+            table=table,
+            dry_run=dry_run,
+            keep_old=not no_keep,
+            unverified=unverified,
+            identity=identity,
         )
     print(report)
     if dry_run:

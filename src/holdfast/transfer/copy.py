@@ -29,6 +29,7 @@ from holdfast.transfer.content import Content
 from holdfast.transfer.plan import Plan, TablePlan, make_plan
 from holdfast.transfer.report import CopyReport
 from holdfast.transfer.schema import read_schema
+from holdfast.types.array import Framed, has_mark
 
 _BATCH, _BATCH_BYTES = 2_000, 2 << 20
 Batches = Iterator[tuple[list[Sequence[Any]], int]]
@@ -129,18 +130,25 @@ def _load(target: Executor, table: TablePlan, rows: Rows, progress: bool | None)
     info, name = table.info, table.info.name
     taken = tuple(column.name for column in target.describe(name).columns if not column.generated)
     places = [info.names.index(column) for column in taken]
+    binary = frozenset(place for place in places if info.columns[place].codec.kind.name == "bytes")
     content = _content(info)
     total, batches = rows(info)
 
     def chunks() -> Iterator[Chunk]:
         for columns, count in batches:
             content.add(columns, count)
-            yield Chunk(taken, [columns[place] for place in places], count)
+            given = [_framed(columns[p]) if p in binary else columns[p] for p in places]
+            yield Chunk(taken, given, count)
 
     with track(f"copy {name}", total=total, show=progress) as advance:
         # Inert: what is read is another connection's.
         insert_many(target, name, Source(chunks(), is_inert=lambda: True), advance=advance)
     return content
+
+
+def _framed(values: Sequence[Any]) -> Sequence[Any]:
+    """Arrays in their stored form, which a binary column takes only if it is said to be one."""
+    return [Framed((value,)) if type(value) is bytes and has_mark(value) else value for value in values]
 
 
 def _rows(source: Executor, progress: bool | None, info: TableInfo) -> tuple[int | None, Batches]:
@@ -157,7 +165,7 @@ def _batches(executor: Executor, info: TableInfo) -> Batches:
     plan = reading_of(executor, executor.describe(info.name))
     texts = [f", CAST({qualified(info.name, column.name)} AS TEXT)" for column in _inexact(info)]
     sql = f"SELECT {plan.listing}{''.join(texts)} FROM {quote(info.name)}"
-    decoders = [column.codec.decode for column in plan.columns]
+    decoders = [None if c.codec.kind.name == "bytes" else c.codec.decode for c in plan.columns]
     size = _batch_size(executor, info)
     for batch in executor.stream(sql, batch_size=size, undisturbed=True):
         columns: list[Sequence[Any]] = list(zip(*batch, strict=True))
