@@ -33,7 +33,7 @@ _ROLE = re.compile(r":(?:meth|func|class|attr|mod):`~?([^`]+)`")
 
 def page() -> str:
     """The whole page, which ``test_docs.py`` compares with the file."""
-    return "\n".join([_INTRODUCTION, *_package(), *_classes(), *_errors()]).rstrip() + "\n"
+    return "\n".join([_INTRODUCTION, *_package(), *_classes(), *_memory(), *_errors()]).rstrip() + "\n"
 
 
 _INTRODUCTION = """# Reference
@@ -51,6 +51,18 @@ def _package() -> Iterator[str]:
             yield _entry(f"holdfast.{name}", found)
     yield "### `holdfast.__version__`\n\nThe version, a text.\n"
     yield "### `holdfast.errors`\n\nThe module of the [errors](#errors); `holdfast.Error` is their root.\n"
+
+
+def _memory() -> Iterator[str]:
+    yield "## memory\n\nThe module `holdfast.memory`: what agents remember.\n"
+    for name in holdfast.memory.__all__:
+        found = getattr(holdfast.memory, name)
+        if inspect.isfunction(found):
+            yield _entry(f"holdfast.memory.{name}", found)
+    yield "### `holdfast.memory.get_db_model`\n\n" + _prose(holdfast.memory.get_db_model)
+    for name in ("Passage", "Message", "Source", "Page"):
+        yield from _class(getattr(holdfast.memory, name), name.lower(), "holdfast.memory")
+    yield from _class(holdfast.memory.SQLStore, "memory", "holdfast.memory.open")
 
 
 def _classes() -> Iterator[str]:

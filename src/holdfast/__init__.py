@@ -32,6 +32,7 @@ __all__ = [
     "errors",
     "inspect",
     "install_as",
+    "memory",
 ]
 
 _LAZY = {
@@ -39,6 +40,7 @@ _LAZY = {
     "Table": ("holdfast.database", "Table"),
     "Error": ("holdfast.errors", "Error"),
     "errors": ("holdfast.errors", None),
+    "memory": ("holdfast.memory", None),
 }
 
 

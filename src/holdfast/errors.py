@@ -21,7 +21,8 @@
     ├── ValueRefused (ValueError)            a value that would not come back as it went in
     ├── IntegrityError
     │   ├── UniqueViolation, ForeignKeyViolation, NotNullViolation, CheckViolation
-    │   └── KeyReused                        an idempotency key that stands for another call
+    │   ├── KeyReused                        an idempotency key that stands for another call
+    │   └── AlreadyExists                    a memory of that id
     ├── TransactionError                     begin, commit or rollback at the wrong moment
     │   ├── TransactionAborted               an earlier statement of this transaction failed
     │   ├── SerializationFailure             retry the whole transaction
@@ -183,6 +184,10 @@ class CheckViolation(IntegrityError):
 
 class KeyReused(IntegrityError):
     """An idempotency key was given to another call before; nothing was written."""
+
+
+class AlreadyExists(IntegrityError):
+    """There is a memory of that id already, or a passage of that text."""
 
 
 class TransactionError(Error):

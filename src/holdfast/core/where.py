@@ -316,13 +316,13 @@ def _like(entry: _Comparison, value: Any) -> Fragment:
     operator = entry.executor.engine.features.like_by_case
     if operator is not None:
         return f"{entry.name} {negation}{operator} ?", [value]
-    return f"{entry.name} {negation}GLOB ?", [_as_glob(value)]
+    return f"{entry.name} {negation}GLOB ?", [as_glob(value)]
 
 
-def _as_glob(pattern: str) -> str:
+def as_glob(pattern: str) -> str:
     r"""A LIKE pattern (``%``, ``_``, backslash escapes) in GLOB's signs, where case matters.
 
-    >>> _as_glob("a%_[*")
+    >>> as_glob("a%_[*")
     'a*?[[][*]'
     """
     glob = {"%": "*", "_": "?"}

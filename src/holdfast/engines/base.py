@@ -18,7 +18,9 @@ from holdfast.types import Codec, Kind, TypeMap
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     import sqlalchemy
+    from numpy.typing import NDArray
 
     from holdfast.settings import Target
 
@@ -106,6 +108,8 @@ class Features:
     isolation_levels: frozenset[str]
     default_timeout: float
     "Seconds to wait for a lock."
+    row_locks: str
+    "What a SELECT ends with so that nobody else changes its rows until the transaction ends."
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,10 @@ class Alter(Protocol):
     """Changing a table in place; each call is one step of an open transaction."""
 
     def around(self, run: Run) -> AbstractContextManager[None]: ...
+    def hold(self, run: Run, table: str) -> None:
+        """Keep everybody else off a table until the transaction ends."""
+        ...
+
     def drop_table(self, run: Run, table: str) -> None: ...
     def rename_table(self, run: Run, table: str, new_name: str) -> None: ...
     def add_column(self, run: Run, table: str, definition: str) -> None: ...
@@ -523,8 +531,13 @@ class FullText(Protocol):
     def find(self, run: Run, table: str) -> SearchIndex | None: ...
     def create(self, run: Run, info: TableInfo, columns: Sequence[str], language: str) -> None: ...
     def drop(self, run: Run, table: str) -> None: ...
-    def matching(self, index: SearchIndex, terms: Sequence[Term], best: int | None = None) -> Matching:
-        """All of them, or at most the ``best`` with the highest scores."""
+    def matching(
+        self, index: SearchIndex, terms: Sequence[Term], best: int | None = None, *, any_word: bool = False
+    ) -> Matching:
+        """All of them, or at most the ``best`` with the highest scores.
+
+        With ``any_word`` one of the terms is enough, of those that are not excluded.
+        """
         ...
 
     def marked(
@@ -604,6 +617,61 @@ class Blobs(Protocol):
         ...
 
 
+Fragment = tuple[str, list[Any]]
+"""A piece of SQL with ``?`` marks, and their values."""
+Scalar = str | int | float | bool
+
+
+class Documents(Protocol):
+    """Conditions on a key of a JSON column. A value of another kind does not match; nothing is an error.
+
+    ``column`` is SQL; the condition may be NULL.
+    """
+
+    def among(self, column: str, key: str, values: Sequence[Scalar]) -> Fragment: ...
+    def ordered(self, column: str, key: str, operator: str, value: Scalar) -> Fragment: ...
+    def like(self, column: str, key: str, operator: str, pattern: str) -> Fragment: ...
+    def has(self, column: str, key: str) -> Fragment: ...
+    def has_value(self, column: str, key: str) -> Fragment: ...
+
+
+class Vectors(Protocol):
+    """Vectors of float32, in a column of the ``kind`` that :meth:`kind` said when its table was made."""
+
+    @property
+    def PLAIN(self) -> str:  # noqa: N802
+        """The kind that every server has, be it without distances."""
+        ...
+
+    def kind(self, run: Run) -> str:
+        """The best kind there is; may raise where it needs a right that we do not have."""
+        ...
+
+    def check(self, kind: str, column: str, dimension: str) -> str: ...
+    def read(self, kind: str, column: str) -> str: ...
+    def decode(self, kind: str, stored: bytes) -> NDArray[np.float32]: ...
+    def distance(self, kind: str, column: str) -> str | None:
+        """SQL for the cosine distance to a mark; ``None`` where the database has none."""
+        ...
+
+    def asked(self, vector: NDArray[np.float32]) -> str:
+        """The vector as that mark takes it."""
+        ...
+
+    def put(
+        self, raw: Any, table: str, kind: str, rows: Iterable[tuple[int, str, NDArray[np.float32]]]
+    ) -> None:
+        """Write vectors with the number of their memory and the name of their model; in a transaction."""
+        ...
+
+    def state(self, raw: Any) -> Any:
+        """What tells whether anything was written since; ``None`` where nothing is to be kept outside.
+
+        It holds for one connection only.
+        """
+        ...
+
+
 Translate = Callable[[BaseException], Error]
 
 
@@ -626,6 +694,8 @@ class Engine:
     fulltext: FullText
     bulk: Bulk
     blobs: Blobs
+    documents: Documents
+    vectors: Vectors
     translate: Translate
     insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."

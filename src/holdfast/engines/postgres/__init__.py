@@ -16,10 +16,12 @@ from holdfast.engines.postgres import (
     columnar,
     connect,
     copies,
+    documents,
     dump,
     fulltext,
     packing,
     upkeep,
+    vectors,
 )
 from holdfast.engines.postgres.errors import translate
 
@@ -56,6 +58,7 @@ ENGINE = Engine(
         like_by_case="LIKE",
         isolation_levels=frozenset({"SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"}),
         default_timeout=connect.DEFAULT_TIMEOUT,
+        row_locks=" FOR UPDATE",
     ),
     lexicon=POSTGRES.lexicon,
     ddl=POSTGRES.ddl,
@@ -70,6 +73,8 @@ ENGINE = Engine(
     fulltext=fulltext,
     bulk=bulk,
     blobs=blobs,
+    documents=documents,
+    vectors=vectors,
     translate=translate,
     insert_returning=_insert_returning,
     columnar=columnar,

@@ -16,6 +16,10 @@ def around(run: Run) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def hold(run: Run, table: str) -> None:
+    run(f"LOCK TABLE {quote(table)} IN ACCESS EXCLUSIVE MODE")
+
+
 def drop_table(run: Run, table: str) -> None:
     run(f"DROP TABLE {quote(table)}")
 

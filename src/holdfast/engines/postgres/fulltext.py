@@ -96,9 +96,11 @@ def drop(run: Run, table: str) -> None:
         run(f"DROP INDEX {quote(index.name)}")
 
 
-def matching(index: SearchIndex, terms: Sequence[Term], best: int | None = None) -> Matching:
+def matching(
+    index: SearchIndex, terms: Sequence[Term], best: int | None = None, *, any_word: bool = False
+) -> Matching:
     """The rows that match; the expression is the catalogue's, so that the planner knows the index by it."""
-    query, given = _asked(index), [_query(index, terms)]
+    query, given = _asked(index), [_query(index, terms, any_word)]
     return Matching(
         (f"ts_rank_cd({index.expression}, {query})", given),
         (quote(index.table), []),
@@ -112,8 +114,10 @@ def _asked(index: SearchIndex) -> str:
     return f"to_tsquery('{index.language}'::regconfig, lower(?::text COLLATE {collation[1]}))"
 
 
-def _query(index: SearchIndex, terms: Sequence[Term]) -> str:
-    return " & ".join(("!" if term.is_excluded else "") + _phrase(index, term) for term in terms)
+def _query(index: SearchIndex, terms: Sequence[Term], any_word: bool = False) -> str:
+    wanted = [_phrase(index, term) for term in terms if not term.is_excluded]
+    excluded = ["!" + _phrase(index, term) for term in terms if term.is_excluded]
+    return " & ".join([f"({' | '.join(wanted)})", *excluded] if any_word else wanted + excluded)
 
 
 def _phrase(index: SearchIndex, term: Term) -> str:

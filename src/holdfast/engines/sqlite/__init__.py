@@ -14,9 +14,11 @@ from holdfast.engines.sqlite import (
     catalog,
     connect,
     copies,
+    documents,
     dump,
     fulltext,
     upkeep,
+    vectors,
 )
 from holdfast.engines.sqlite.errors import translate
 
@@ -39,6 +41,7 @@ ENGINE = Engine(
         like_by_case=None,
         isolation_levels=frozenset({"SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"}),
         default_timeout=connect.DEFAULT_TIMEOUT,
+        row_locks="",
     ),
     lexicon=SQLITE.lexicon,
     ddl=SQLITE.ddl,
@@ -53,6 +56,8 @@ ENGINE = Engine(
     fulltext=fulltext,
     bulk=bulk,
     blobs=blobs,
+    documents=documents,
+    vectors=vectors,
     translate=translate,
     insert_returning=_insert_returning,
 )

@@ -52,6 +52,7 @@ __all__ = [
     "around",
     "drop_column",
     "drop_table",
+    "hold",
     "rename_column",
     "rename_table",
 ]
@@ -88,6 +89,10 @@ def rename_table(run: Run, table: str, new_name: str) -> None:
 def rename_column(run: Run, table: str, column: str, new_name: str) -> None:
     """Rename a column; indexes, foreign keys, triggers and views follow."""
     _natively(run, f"ALTER TABLE {quote(table)} RENAME COLUMN {quote(column)} TO {quote(new_name)}")
+
+
+def hold(run: Run, table: str) -> None:
+    """A transaction has the whole file already."""
 
 
 def drop_table(run: Run, table: str) -> None:

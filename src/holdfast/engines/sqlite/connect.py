@@ -105,6 +105,8 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str) -> Connec
     )
     raw.milliseconds = int(min(DEFAULT_TIMEOUT if timeout is None else timeout, LONGEST_TIMEOUT) * 1000)
     try:
+        # Who has just made the file holds it while it goes over to WAL.
+        raw.wait(raw.milliseconds)
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA trusted_schema = OFF")
         raw.execute(f"PRAGMA synchronous = {synchronous}")
@@ -113,6 +115,7 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str) -> Connec
         if read_only:
             raw.execute("SELECT count(*) FROM sqlite_master").fetchall()
         else:
+            raw.wait(round(ENGINE_WAIT * 1000))
             _use_wal(raw)
         # Where the schema cannot be read now, is_stale sees to it.
         with contextlib.suppress(sqlite3.OperationalError):

@@ -177,7 +177,9 @@ def making(run: Run, table: str) -> list[str]:
     return [sql, *_fill(index)]
 
 
-def matching(index: SearchIndex, terms: Sequence[Term], best: int | None = None) -> Matching:
+def matching(
+    index: SearchIndex, terms: Sequence[Term], best: int | None = None, *, any_word: bool = False
+) -> Matching:
     """The rows that match, the FTS5 table first.
 
     The best of them are told without a look at the table. Some may be of rows that have gone unseen, so that
@@ -186,7 +188,7 @@ def matching(index: SearchIndex, terms: Sequence[Term], best: int | None = None)
     name = _quote(index.name)
     keys = "".join(f", {own} AS hf_search_key_{number}" for number, own in enumerate(index.kept_as))
     found = f"SELECT -bm25({name}) AS hf_search_score{keys} FROM {name} WHERE {name} MATCH ?"
-    given: list[Any] = [_query(terms)]
+    given: list[Any] = [_query(terms, any_word)]
     if best is not None:
         found += " ORDER BY 1 DESC, rowid LIMIT ?"
         given.append(best)
@@ -201,8 +203,8 @@ def matching(index: SearchIndex, terms: Sequence[Term], best: int | None = None)
     )
 
 
-def _query(terms: Sequence[Term]) -> str:
-    wanted = " AND ".join(_phrase(term) for term in terms if not term.is_excluded)
+def _query(terms: Sequence[Term], any_word: bool = False) -> str:
+    wanted = (" OR " if any_word else " AND ").join(_phrase(term) for term in terms if not term.is_excluded)
     excluded = " OR ".join(_phrase(term) for term in terms if term.is_excluded)
     return f"({wanted}) NOT ({excluded})" if excluded else wanted
 

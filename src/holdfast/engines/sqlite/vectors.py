@@ -1,0 +1,61 @@
+"""Vectors on SQLite: blobs of little-endian float32, compared outside of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from holdfast.engines.base import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PLAIN = "BLOB"
+
+
+def kind(run: Run) -> str:
+    """The type of a column of vectors."""
+    return PLAIN
+
+
+def check(kind: str, column: str, dimension: str) -> str:
+    """A condition that a stored vector is as long as it should be."""
+    return f"length({column}) = 4 * {dimension}"
+
+
+def read(kind: str, column: str) -> str:
+    """SQL for what :func:`decode` takes."""
+    return column
+
+
+def decode(kind: str, stored: bytes) -> NDArray[np.float32]:
+    """The vector, which cannot be written to."""
+    import numpy as np
+
+    return np.frombuffer(stored, dtype="<f4")
+
+
+def distance(kind: str, column: str) -> str | None:
+    """SQLite has no distances."""
+    return None
+
+
+def asked(vector: NDArray[np.float32]) -> str:
+    """The vector as the mark of :func:`distance` takes it."""
+    raise AssertionError
+
+
+def put(raw: Any, table: str, kind: str, rows: Iterable[tuple[int, str, NDArray[np.float32]]]) -> None:
+    """Write vectors with the number of their memory and the name of their model."""
+    raw.executemany(
+        f'INSERT INTO {table} ("n", "model", "dimension", "embedding") VALUES (?, ?, ?, ?)',
+        ((n, model, len(vector), vector.astype("<f4", copy=False).tobytes()) for n, model, vector in rows),
+    )
+
+
+def state(raw: Any) -> Any:
+    """A value that is another one as soon as anybody has written to the database."""
+    connection: sqlite3.Connection = raw
+    return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes

@@ -1,0 +1,101 @@
+"""Memory for agents: passages and messages, kept for a user and an agent, on SQLite and on PostgreSQL.
+
+>>> import holdfast.memory
+>>> with holdfast.memory.open("agent.db", user_id="ada") as memory:
+...     id = memory.insert(holdfast.memory.Passage("Ada drinks tea", metadata={"topic": "drinks"}))
+...     memory.get(id).text
+'Ada drinks tea'
+"""
+
+from __future__ import annotations
+
+import os
+
+from holdfast.database import Database, open_database
+from holdfast.memory.model import get_db_model
+from holdfast.memory.paging import Page
+from holdfast.memory.records import Message, Passage, Record, Source
+from holdfast.memory.sql_store import (
+    CONNECTORS,
+    Embed,
+    PostgresStorageConnector,
+    SQLiteStorageConnector,
+    SQLStore,
+)
+
+__all__ = [
+    "Message",
+    "Page",
+    "Passage",
+    "PostgresStorageConnector",
+    "Record",
+    "SQLStore",
+    "SQLiteStorageConnector",
+    "Source",
+    "get_db_model",
+    "get_storage_connector",
+    "open",
+]
+
+
+def open(
+    url_or_database: str | os.PathLike[str] | Database,
+    *,
+    name: str = "memory",
+    user_id: str = "default",
+    agent_id: str | None = None,
+    dimension: int | None = None,
+    embed: Embed | None = None,
+) -> SQLStore:
+    """Open the memory of that name, or make it: a path or URL as for ``connect``, or a ``Database``.
+
+    ``name`` is any text. All that is read and written belongs to ``user_id``, and if it is given to
+    ``agent_id``. ``embed`` takes a list of texts and gives a vector for each; its attribute ``model`` names
+    them. ``dimension`` is that of the first vector if it is left out.
+
+    Raises:
+        ConfigurationError: if the memory holds vectors of another dimension or model.
+        InvalidIdentifier: for a name or a user that is empty.
+    """
+    return get_storage_connector(
+        "passages",
+        url_or_database,
+        user_id=user_id,
+        agent_id=agent_id,
+        name=name,
+        dimension=dimension,
+        embed=embed,
+    )
+
+
+def get_storage_connector(
+    kind: str,
+    url: str | os.PathLike[str] | Database,
+    *,
+    user_id: str,
+    agent_id: str | None = None,
+    name: str | None = None,
+    dimension: int | None = None,
+    embed: Embed | None = None,
+) -> SQLStore:
+    """Open a store of a kind: archival_memory, recall_memory, passages or data_sources.
+
+    Stores of two kinds are two stores whatever their names; ``name`` is the kind if it is left out. Else it
+    is as :func:`open`.
+    """
+    database = url if isinstance(url, Database) else open_database(url, {})
+    try:
+        return CONNECTORS[database._executor.engine.name](
+            kind,
+            database,
+            user_id=user_id,
+            agent_id=agent_id,
+            name=name,
+            dimension=dimension,
+            embed=embed,
+            is_owner=database is not url,
+        )
+    except BaseException:
+        if database is not url:
+            database.close()
+        raise

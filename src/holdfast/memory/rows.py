@@ -1,0 +1,105 @@
+"""A record as a row of its store, and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from holdfast.core.executor import Executor
+from holdfast.memory.records import KINDS, NAMES, Passage, Record, microseconds, moment_of
+from holdfast.memory.tables import COLUMNS, Layout
+
+_OF_RECORD = {
+    "passage": ("text", "data_source", "doc_id", "metadata"),
+    "message": ("text", "role", "model", "user", "tool_calls", "tool_call_id"),
+    "source": ("name",),
+}
+_OUT = [name for name in COLUMNS if name not in ("digest", "written_at")]
+
+_PLACES = {name: place for place, name in enumerate(COLUMNS)}
+
+
+def digest(record: Record) -> str | None:
+    """What two passages of one tenant may not share; messages are never merged."""
+    if not isinstance(record, Passage):
+        return None
+    return hashlib.sha256(f"{record.agent_id or ''}\0{record.text}".encode()).hexdigest()
+
+
+class Shape:
+    """How one store's rows are written and read: its table's codecs, and where its vectors are."""
+
+    def __init__(self, executor: Executor, layout: Layout) -> None:
+        engine, quote = executor.engine, executor.engine.quote
+        self.layout = layout
+        self.table, self.vectors = quote(layout.table), quote(layout.vectors)
+        self.history = quote(layout.history)
+        info = executor.describe(layout.table)
+        self._json = {name: info.column(name).codec for name in ("metadata", "tool_calls")}
+        self._decode_vector = engine.vectors.decode
+        self.names = ", ".join(map(quote, COLUMNS))
+        columns = ", ".join(f"{self.table}.{quote(name)}" for name in _OUT)
+        vector = engine.vectors.read(layout.vector_kind, f"{self.vectors}.{quote('embedding')}")
+        self.listing = f"{columns}, {vector}"
+        self.source = (
+            f'{self.table} LEFT JOIN {self.vectors} ON {self.vectors}."n" = {self.table}."n" '
+            f'AND {self.vectors}."model" = ?'
+        )
+
+    def values(self, record: Record, agent_id: str | None, written_at: int) -> tuple[Any, ...]:
+        """A record in the order of ``COLUMNS``; ``agent_id`` is for records that have none of their own."""
+        values: dict[str, Any] = {
+            "user_id": record.user_id,
+            "agent_id": getattr(record, "agent_id", agent_id),
+            "id": str(record.id),
+            "kind": NAMES[type(record)],
+            "digest": digest(record),
+            "created_at": microseconds(record.created_at),
+            "written_at": written_at,
+        }
+        for name in _OF_RECORD[values["kind"]]:
+            values[name] = getattr(record, name)
+        return tuple(values.get(name) for name in COLUMNS)
+
+    def encoded(self, values: Sequence[Any]) -> list[Any]:
+        """Such values as the driver takes them."""
+        given = list(values)
+        for name, codec in self._json.items():
+            if given[_PLACES[name]] is not None:
+                given[_PLACES[name]] = codec.encode(given[_PLACES[name]])
+        return given
+
+    def record(self, row: Sequence[Any]) -> Record:
+        """The record of a row of ``listing``."""
+        values = dict(zip(_OUT, row, strict=False))
+        kind = values["kind"]
+        given: dict[str, Any] = {name: self._value(name, values[name]) for name in _OF_RECORD[kind]}
+        given |= {"id": UUID(values["id"]), "user_id": values["user_id"]}
+        given["created_at"] = moment_of(values["created_at"])
+        if kind != "source":
+            given["agent_id"] = values["agent_id"]
+            stored = row[len(_OUT)]
+            given["embedding"] = (
+                None if stored is None else self._decode_vector(self.layout.vector_kind, stored)
+            )
+        return _made(KINDS[kind], given)
+
+    def _value(self, name: str, stored: Any) -> Any:
+        codec = self._json.get(name)
+        decode: Callable[[Any], Any] | None = codec.decode if codec is not None else None
+        return decode(stored) if decode is not None and stored is not None else stored
+
+
+def changed(record: Record, **values: Any) -> Record:
+    """The record with other values, which are right already."""
+    return _made(type(record), {**vars(record), **values})
+
+
+def _made(kind: type[Record], given: dict[str, Any]) -> Record:
+    """A record without another look at values that were checked on their way in."""
+    record: Record = object.__new__(kind)
+    for name, value in given.items():
+        object.__setattr__(record, name, value)
+    return record

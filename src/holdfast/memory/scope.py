@@ -1,0 +1,50 @@
+"""Whose memories a statement may touch: the one place that adds the tenant to SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.engines.base import Fragment
+from holdfast.errors import ValueRefused
+from holdfast.memory.records import Record, as_name
+from holdfast.memory.rows import changed
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A user, and where it is given one agent of theirs."""
+
+    user_id: str
+    agent_id: str | None
+
+    def condition(self, table: str) -> Fragment:
+        """The rows of ``table``, which is quoted, that belong here."""
+        if self.agent_id is None:
+            return f'{table}."user_id" = ?', [self.user_id]
+        return f'{table}."user_id" = ? AND {table}."agent_id" = ?', [self.user_id, self.agent_id]
+
+    def own(self, record: Record) -> Record:
+        """The record with its owner filled in.
+
+        Raises:
+            ValueRefused: if it is said to be somebody else's.
+        """
+        values: dict[str, str] = {}
+        for name in ("user_id", "agent_id"):
+            here, given = getattr(self, name), getattr(record, name, None)
+            if given is not None and here is not None and given != here:
+                raise ValueRefused(
+                    f"the record has another {name} than this memory", hint=f"leave its {name} out"
+                )
+            if given is None and here is not None and hasattr(record, name):
+                values[name] = here
+        return changed(record, **values) if values else record
+
+
+def scope_of(user_id: object, agent_id: object) -> Scope:
+    """A scope from what a caller gave.
+
+    Raises:
+        InvalidIdentifier: if a name is no text, or empty.
+    """
+    return Scope(as_name(user_id, "user_id"), None if agent_id is None else as_name(agent_id, "agent_id"))

@@ -1,0 +1,190 @@
+"""How memories are written: the truth, its vectors and its history, all in the caller's transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from holdfast.core import bulk
+from holdfast.core.executor import Executor
+from holdfast.core.transaction import Transaction
+from holdfast.engines.base import Fragment
+from holdfast.errors import (
+    AlreadyExists,
+    Error,
+    NotFoundError,
+    SerializationFailure,
+    UniqueViolation,
+)
+from holdfast.memory.records import Record, vector_of
+from holdfast.memory.rows import Shape, digest
+from holdfast.memory.scope import Scope
+from holdfast.memory.tables import COLUMNS
+
+CHUNK = 5_000
+_TRIES = 3
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes into one store for one tenant; every method is part of an open transaction."""
+
+    executor: Executor
+    shape: Shape
+    scope: Scope
+
+    def insert(self, record: Record, exists_ok: bool) -> UUID:
+        """Write a record, and return its id, or that of the passage with the same text."""
+        for _ in range(_TRIES):
+            found = self._new(record)
+            if found is None:
+                found = self._known(record, exists_ok)
+            if found is not None:
+                return found
+        raise SerializationFailure("another transaction keeps changing this memory", hint="run it again")
+
+    def _new(self, record: Record) -> UUID | None:
+        """Write a record of an id and a text that are new, else do nothing."""
+        values = self.shape.values(record, self.scope.agent_id, now())
+        marks = ", ".join("?" * len(COLUMNS))
+        rows = self.executor.rows(
+            f"INSERT INTO {self.shape.table} ({self.shape.names}) VALUES ({marks}) "
+            'ON CONFLICT DO NOTHING RETURNING "n"',
+            self.shape.encoded(values),
+        )
+        if not rows:
+            return None
+        self._put_vectors([(rows[0][0], record)])
+        return record.id
+
+    def _known(self, record: Record, exists_ok: bool) -> UUID | None:
+        """What there is already instead of a record; ``None`` if it has gone meanwhile."""
+        if self._rows('"id" = ?', str(record.id)):
+            if not exists_ok:
+                raise _exists()
+            self.update(record, _exists())
+            return record.id
+        same = self._rows('"digest" = ?', digest(record))
+        return UUID(same[0][0]) if same else None
+
+    def _rows(self, condition: str, value: object) -> list[tuple[str]]:
+        # Of all of the user's agents: an id is one of theirs only once.
+        return self.executor.rows(
+            f'SELECT "id" FROM {self.shape.table} WHERE "user_id" = ? AND {condition}',
+            (self.scope.user_id, value),
+        )
+
+    def insert_many(self, records: Sequence[Record], exists_ok: bool) -> list[UUID]:
+        """Write records at once where all are new, else one by one."""
+        ids = {record.id for record in records}
+        texts = [found for record in records if (found := digest(record)) is not None]
+        if len(ids) == len(records) and len(set(texts)) == len(texts):
+            try:
+                with Transaction(self.executor):
+                    self._load(records)
+                return [record.id for record in records]
+            except UniqueViolation:
+                pass
+        written = []
+        for number, record in enumerate(records, 1):
+            try:
+                written.append(self.insert(record, exists_ok))
+            except Error as exc:
+                exc.row_number = number
+                raise
+        return written
+
+    def _load(self, records: Sequence[Record]) -> None:
+        at = now()
+        rows = [self.shape.values(record, self.scope.agent_id, at) for record in records]
+        bulk.insert_many(self.executor, self.shape.layout.table, rows, columns=list(COLUMNS))
+        for some in _chunks([record for record in records if vector_of(record) is not None]):
+            marks = ", ".join("?" * len(some))
+            numbers = dict(
+                self.executor.rows(
+                    f'SELECT "id", "n" FROM {self.shape.table} WHERE "user_id" = ? AND "id" IN ({marks})',
+                    [self.scope.user_id, *(str(record.id) for record in some)],
+                )
+            )
+            self._put_vectors([(numbers[str(record.id)], record) for record in some])
+
+    def _put_vectors(self, records: Sequence[tuple[int, Record]]) -> None:
+        layout, put = self.shape.layout, self.executor.engine.vectors.put
+        rows = [
+            (n, layout.model, vector) for n, record in records if (vector := vector_of(record)) is not None
+        ]
+        if rows:
+            self.executor.drive(lambda raw: put(raw, self.shape.vectors, layout.vector_kind, rows))
+
+    def update(self, record: Record, missing: Error | None = None) -> None:
+        """Make the memory of that id the given record; what it was stays in the history."""
+        numbers = self.locked((f'{self.shape.table}."id" = ?', [str(record.id)]))
+        if not numbers:
+            raise missing or NotFoundError("there is no memory of that id", hint="insert() adds one")
+        if self._is(numbers[0], record):
+            return
+        self._remember(numbers, "update")
+        changes = ", ".join(f"{self.executor.engine.quote(name)} = ?" for name in COLUMNS)
+        values = self.shape.encoded(self.shape.values(record, self.scope.agent_id, now()))
+        try:
+            self.executor.run(f'UPDATE {self.shape.table} SET {changes} WHERE "n" = ?', [*values, numbers[0]])
+        except UniqueViolation as exc:
+            raise AlreadyExists("another passage has this text already") from exc
+        self.executor.run(f'DELETE FROM {self.shape.vectors} WHERE "n" = ?', numbers)
+        self._put_vectors([(numbers[0], record)])
+
+    def _is(self, number: int, record: Record) -> bool:
+        rows = self.executor.rows(
+            f'SELECT {self.shape.listing} FROM {self.shape.source} WHERE {self.shape.table}."n" = ?',
+            (self.shape.layout.model, number),
+        )
+        return self.shape.record(rows[0]) == record
+
+    def locked(self, condition: Fragment) -> list[int]:
+        """The numbers of the memories of this tenant that satisfy a condition, kept as they are."""
+        sql, given = self.scope.condition(self.shape.table)
+        rows = self.executor.rows(
+            f'SELECT {self.shape.table}."n" FROM {self.shape.table} WHERE {sql} AND {condition[0]} '
+            f'ORDER BY {self.shape.table}."n"{self.executor.engine.features.row_locks}',
+            [*given, *condition[1]],
+        )
+        return [n for (n,) in rows]
+
+    def delete(self, condition: Fragment) -> int:
+        """Remove memories; what they were stays in the history."""
+        numbers = self.locked(condition)
+        for some in _chunks(numbers):
+            self._remember(some, "delete")
+            marks = ", ".join("?" * len(some))
+            self.executor.run(f'DELETE FROM {self.shape.table} WHERE "n" IN ({marks})', some)
+        return len(numbers)
+
+    def _remember(self, numbers: Sequence[int], operation: str) -> None:
+        """Write what memories are now into the history, before a change."""
+        table, layout = self.shape.table, self.shape.layout
+        columns = ", ".join(f"{table}.{self.executor.engine.quote(name)}" for name in COLUMNS)
+        self.executor.run(
+            f"INSERT INTO {self.shape.history} "
+            f'("n", {self.shape.names}, "embedding", "operation", "ended_at") '
+            f'SELECT {table}."n", {columns}, {self.shape.vectors}."embedding", CAST(? AS TEXT), '
+            f"CAST(? AS BIGINT) FROM {self.shape.source} "
+            f'WHERE {table}."n" IN ({", ".join("?" * len(numbers))})',
+            [operation, now(), layout.model, *numbers],
+        )
+
+
+def now() -> int:
+    return time.time_ns() // 1000
+
+
+def _exists() -> AlreadyExists:
+    return AlreadyExists("there is a memory of that id already", hint="exists_ok=True replaces it")
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
