@@ -642,3 +642,15 @@ def test_insert_many_takes_128_bit_integers_that_fit_and_refuses_a_series(db, ro
     with pytest.raises(errors.InvalidQuery, match="to_frame"):
         db.insert_many("t", pl.Series("a", [1] * rows))
     assert db.select("t") == [{"a": 5}] * rows
+
+
+def test_the_digits_of_a_decimal_column_are_known_in_a_query_too(db):
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "n": "NUMERIC(10,2)"})
+    for rows in ([], [{"n": None}], [{"n": Decimal("1.5")}]):
+        db.insert_many("t", rows)
+        table = db.to_arrow("SELECT n FROM t WHERE id > ?", [0])
+        assert table.schema.field("n").type == pa.decimal128(10, 2)
+        assert table.schema == db.to_arrow("SELECT n FROM t").schema
+    assert table["n"].to_pylist() == [None, Decimal("1.50")]
+    total = db.to_arrow("SELECT n * 2 AS n FROM t WHERE n IS NOT NULL")["n"].to_pylist()
+    assert [float(value) for value in total] == [3.0]

@@ -246,8 +246,16 @@ def _column_lines(run: Run, regclass: str) -> list[str]:
 
 def result_types(raw: Any, sql: str, cursor: Cursor) -> list[str] | None:
     """The types of a query's columns, as far as the house knows them."""
-    types = [_BY_OID.get(item.type_code, "") for item in cursor.description or ()]
+    types = [_of_result(item) for item in cursor.description or ()]
     return types if any(types) else None
+
+
+def _of_result(item: Any) -> str:
+    found = _BY_OID.get(item.type_code, "")
+    # An expression has no digits of its own, and a scale below zero is none that others know.
+    if found == "numeric" and item.precision is not None and 0 <= item.scale <= item.precision:
+        return f"numeric({item.precision},{item.scale})"
+    return found
 
 
 def has_binary(types: Sequence[str]) -> bool:
