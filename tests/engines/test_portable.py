@@ -522,7 +522,6 @@ def child(code: str, *args: Any) -> subprocess.CompletedProcess[str]:
         import os, signal, sys, holdfast
         import pyarrow.parquet, pyarrow.csv
         from holdfast.backup import portable
-from holdfast.cli.main import run
         def memory(name):
             with open("/proc/self/status") as file:
                 return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024

@@ -34,6 +34,7 @@ from holdfast.transfer.schema import Schema, as_json, of_json, read_schema
 ARCHIVE = 1
 # A row group that claims more is refused before it is unpacked.
 MOST_GROUP_BYTES = 4 << 30
+_PIECE_ROWS, _PIECE_BYTES = 2_000, 256 << 10
 _Statement = str | list[str]
 
 
@@ -202,7 +203,7 @@ class Portable:
         executor.engine.dump.load(raw, [Fill(None, bring)], known, table)
 
     def _batches(self, info: TableInfo, advance: Advance | None) -> Batches:
-        for part in self._parts(info.name, advance):
+        for part in (piece for whole in self._parts(info.name, advance) for piece in _pieces(whole)):
             columns = []
             for column in info.columns:
                 values = part.column(column.name).to_pylist()
@@ -211,6 +212,13 @@ class Portable:
                 decode = _decoder(self.schema.dialect, column)
                 columns.append(values if decode is None else list(map(decode, values)))
             yield columns, part.num_rows
+
+
+def _pieces(part: Any) -> Iterator[Any]:
+    """Few rows at a time: those that are being written are held until it is known that they were."""
+    size = max(1, min(_PIECE_ROWS, part.num_rows * _PIECE_BYTES // max(1, part.nbytes)))
+    for start in range(0, part.num_rows, size):
+        yield part.slice(start, size)
 
 
 def _decoder(dialect: Dialect, column: Column) -> Callable[[Any], Any] | None:
