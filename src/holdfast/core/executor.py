@@ -317,10 +317,18 @@ class Executor:
             self._make_ready(session)
         execute = session.execute_binary if binary else session.execute
         try:
-            return read(execute(native, params))
+            return self._read(execute(native, params), read)
         except self._caught as exc:
             # Not in binary: the types it was asked for may be others by now.
-            return self._failed(session, lambda it: read(it.execute(native, params)), exc, native)
+            return self._failed(session, lambda it: self._read(it.execute(native, params), read), exc, native)
+
+    def _read(self, cursor: Cursor, read: Callable[[Cursor], Any]) -> Any:
+        try:
+            return read(cursor)
+        except BaseException:
+            # Who holds the error holds the cursor.
+            self.engine.connect.end(cursor)
+            raise
 
     def send_many(self, native: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run one statement in the driver's own text for each of ``rows``, inside a transaction."""

@@ -37,8 +37,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Writing
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def _hex(value: bytes) -> str:
@@ -103,19 +102,21 @@ def line(fields: Iterable[str | None], delimiter: str, null: str = "") -> str:
 
 
 def _text(name: str, kind: KindName | None, value: Any) -> str:
-    if kind == "json":
-        return _json(value)
-    as_text = _TEXTS.get(type(value))
-    if as_text is not None:
-        return as_text(value)
-    if type(value) in _NESTED and kind is None:
-        return _json(value)
-    if is_array(value) and kind in ("bytes", None):
-        return _hex(frame(value))
+    cause = None
+    try:
+        if kind == "json" or (type(value) in _NESTED and kind is None):
+            return _json(value)
+        as_text = _TEXTS.get(type(value))
+        if as_text is not None:
+            return as_text(value)
+        if is_array(value) and kind in ("bytes", None):
+            return _hex(frame(value))
+    except (TypeError, ValueError) as exc:
+        cause = exc
     raise NotSupported(
         f"column {name!r} holds a {type(value).__name__}, for which CSV has no text that would be read back",
         hint=f'export a query that says how, such as SELECT CAST("{name}" AS TEXT) AS "{name}"',
-    )
+    ) from cause
 
 
 # Reading

@@ -100,8 +100,10 @@ def classify(type_text: str, *, narrow: frozenset[str] = frozenset()) -> Kind:
         bits = 16 if base in _SMALL else 32 if base in narrow else 64
         return Kind(name, bits=bits, affinity=found)
     if name == "text":
-        fixed = base in _FIXED
-        return Kind(name, length=1 if fixed and first is None else first, fixed=fixed, affinity=found)
+        # Without a length PostgreSQL's own word for CHAR holds any, but it compares and casts as CHAR does.
+        fixed = base in _FIXED or base == "bpchar"
+        length = 1 if base in _FIXED and first is None else first
+        return Kind(name, length=length, fixed=fixed, affinity=found)
     if name == "decimal":
         scale = None if first is None else sizes[1] if len(sizes) > 1 else 0
         return Kind(name, precision=first, scale=scale, affinity=found)

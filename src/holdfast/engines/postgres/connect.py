@@ -297,6 +297,10 @@ def _refuse_many(sql: str) -> None:
         raise psycopg.errors.SyntaxError("cannot insert multiple commands into one statement")
 
 
+def end(cursor: Cursor) -> None:
+    """Nothing is to be done: its rows are all here."""
+
+
 def let_go(raw: Any) -> None:
     if raw.closed:
         return

@@ -143,6 +143,12 @@ def hold(raw: Any) -> tuple[Callable[..., Cursor], Callable[..., Cursor], Callab
     return raw.execute, raw.executemany, raw.execute
 
 
+def end(cursor: Cursor) -> None:
+    """Close it: its statement keeps tables from being dropped as long as it is open."""
+    with contextlib.suppress(*driver_error):
+        cursor.close()
+
+
 def let_go(raw: Any) -> None:
     with contextlib.suppress(*driver_error):
         if raw.in_transaction:

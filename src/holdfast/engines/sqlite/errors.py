@@ -94,6 +94,12 @@ def translate(exc: BaseException) -> errors.Error:
             if isinstance(named, errors.SchemaError):
                 named.missing = re.split(r": | named ", text)[-1].rpartition(".")[2]
             return named
+    if undecoded := re.match(r"Could not decode to UTF-8 column '(.*?)' with text '", text, re.DOTALL):
+        # The rest is the value.
+        return errors.DatabaseError(
+            f"column {undecoded[1]!r} holds text that is not UTF-8",
+            hint="CAST(column AS BLOB) in a query reads its bytes",
+        )
     if "closed database" in text:
         return errors.ClosedError("this database has been closed", hint="connect again")
     if isinstance(exc, sqlite3.InterfaceError) or ("type" in text and "not supported" in text):
