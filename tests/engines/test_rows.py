@@ -444,3 +444,15 @@ def test_generated_columns_are_read_and_never_written(db: Database) -> None:
     ):
         with pytest.raises(InvalidQuery, match="computed"):
             call()
+
+
+def test_none_for_a_generated_key_is_left_out_on_sqlite_and_refused_by_postgres(db, engine_name):
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "a": "TEXT"})
+    if engine_name == "sqlite":
+        assert db.insert("t", {"id": None, "a": "x"}) == 1
+        assert db.insert_many("t", [{"id": None, "a": "x"}] * 30) == 30
+        return
+    with pytest.raises(NotNullViolation):
+        db.insert("t", {"id": None, "a": "x"})
+    with pytest.raises(NotNullViolation, match="row 1"):
+        db.insert_many("t", [{"id": None, "a": "x"}] * 30)
