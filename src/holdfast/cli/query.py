@@ -47,7 +47,8 @@ def query(
 
 def _read_only() -> ReadOnlyError:
     return ReadOnlyError(
-        "the statement would change the database", hint="add --write to let it; nothing was changed"
+        "the statement does not only read",
+        hint="add --write to let it change the database, or check its syntax; nothing was changed",
     )
 
 
