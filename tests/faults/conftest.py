@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import servers
+from conftest import ENGINES
+from faults.children import Workers
+from faults.grounds import Ground
 from faults.proxy import Proxy
 
 _numbers = itertools.count()
@@ -53,3 +57,29 @@ def proxy(server: servers.Server) -> Iterator[Proxy]:
 def through(server: servers.Server, direct: str, proxy: Proxy) -> Callable[..., str]:
     """The URL of the same database through the proxy."""
     return lambda: direct.replace(f":{server.port}/", f":{proxy.port}/")
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    if os.name != "posix":
+        pytest.skip("processes are killed with signals")
+    made = Workers()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def ground(
+    request: pytest.FixtureRequest, workers: Workers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    server = None
+    if request.param != "sqlite":
+        try:
+            server = servers.embedded_server() if request.param == "embedded" else servers.debian_server()
+        except LookupError as exc:
+            if request.param in request.config.getoption("--require-engine"):
+                raise
+            pytest.skip(f"no {request.param} here: {exc}")
+    made = Ground(tmp_path_factory.mktemp("ground"), server, workers)
+    yield made
+    made.close()

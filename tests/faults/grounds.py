@@ -112,7 +112,13 @@ class Ground:
         assert here in known, f"{operation}: after {outcome} neither the state before nor the one after"
         at = done + known.index(here)
         self._assert_sound(place)
-        with self._temporaries(), holdfast.connect(place.url) as db:
+        self.finish(place, operation, at)
+        return "all" if done == len(states) - 1 else "absent" if at == done else "whole"
+
+    def finish(self, place: Place, operation: str, at: int) -> None:
+        """Do the steps that are left, with nothing left over at the end."""
+        states = self.states(operation)
+        with self.temporaries(), holdfast.connect(place.url) as db:
             for number in range(at, len(OPERATIONS[operation])):
                 run_step(db, place, operation, number)
             assert _lasting(state(place)) == states[-1]
@@ -124,10 +130,13 @@ class Ground:
         assert litter(self.root / "tmp") == []
         if self.server is not None:
             assert not self.server.execute("SELECT 1 FROM pg_database WHERE datname LIKE 'holdfast%'")
-        return "all" if done == len(states) - 1 else "absent" if at == done else "whole"
+
+    def lasting(self, place: Place) -> dict[str, Any]:
+        """What is there."""
+        return _lasting(state(place))
 
     @contextmanager
-    def _temporaries(self) -> Iterator[None]:
+    def temporaries(self) -> Iterator[None]:
         """Where the children have theirs."""
         before = tempfile.tempdir
         tempfile.tempdir = str(self.root / "tmp")

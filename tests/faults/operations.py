@@ -102,6 +102,10 @@ def _restore_into(extension: str) -> Step:
     return lambda db, place: db.restore_database(place.folder / f"kept{extension}", into=place.other)
 
 
+def _prune(keep: int) -> Step:
+    return lambda db, place: db.prune_backups(place.folder / "backups", keep_last=keep)
+
+
 def _copy(db: Database, place: Place) -> None:
     with holdfast.connect(place.other) as target:
         holdfast.copy_database(db, target)
@@ -130,10 +134,8 @@ OPERATIONS: dict[str, tuple[Step, ...]] = {
     "restore own": (_restore("own", keep_old=False),),
     "restore into": (_restore_into(".sql"),),
     "restore own into": (_restore_into("own"),),
-    "prune": (
-        lambda db, place: db.prune_backups(place.folder / "backups", keep_last=2),
-        lambda db, place: db.prune_backups(place.folder / "backups", keep_last=1),
-    ),
+    # One backup each time: a prune of many is cut off between two of them.
+    "prune": (_prune(3), _prune(2), _prune(1)),
     "alter": (
         lambda db, _: db.alter_column("runs", "score", nullable=False, default="1.5"),
         lambda db, _: db.alter_column("runs", "batch", type="TEXT"),

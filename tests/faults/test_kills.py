@@ -6,45 +6,16 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
-import servers
-from faults.children import WRITES, Workers, kill, no_strace
+from faults.children import WRITES, kill, no_strace
 from faults.grounds import Ground
 from faults.operations import OPERATIONS
 
 SEED = int(os.environ.get("HOLDFAST_SEED", "20261120"))
 # Each trial on a server makes databases, which takes seconds.
 ON_SERVERS = ("transaction", "backup own", "verify", "restore text")
-ENGINES = ("sqlite", "embedded", "debian")
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    if os.name != "posix":
-        pytest.skip("processes are killed with signals")
-    made = Workers()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def ground(
-    request: pytest.FixtureRequest, workers: Workers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
-    server = None
-    if request.param != "sqlite":
-        try:
-            server = servers.embedded_server() if request.param == "embedded" else servers.debian_server()
-        except LookupError as exc:
-            if request.param in request.config.getoption("--require-engine"):
-                raise
-            pytest.skip(f"no {request.param} here: {exc}")
-    made = Ground(tmp_path_factory.mktemp("ground"), server, workers)
-    yield made
-    made.close()
 
 
 def points(ground: Ground, operation: str) -> list[tuple[str, int]]:

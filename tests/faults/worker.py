@@ -31,20 +31,22 @@ def child(task: dict[str, Any]) -> None:
         parent.connect(task["socket"])
         parent.send(f"{os.getpid()}\n".encode())
         parent.recv(1)
-        operation, number = task["operation"], task["first"]
+        operation, word = task["operation"], "opening "
         try:
             with holdfast.connect(place.url) as db:
                 for number in range(task["first"], task["last"]):
                     try:
                         operations.run_step(db, place, operation, number)
                     except Error as exc:
-                        parent.send(f"refused {type(exc).__name__}\n".encode())
-                        # The connection is usable, and what comes later may well succeed.
+                        parent.send(f"refused {type(exc).__name__}: {exc}\n".encode())
+                        # The connection is usable, and a second time it may well succeed.
                         db.query("SELECT 1 AS one")
-                    else:
-                        parent.send(f"done {number}\n".encode())
+                        word = "again "
+                        operations.run_step(db, place, operation, number)
+                    word = ""
+                    parent.send(f"done {number}\n".encode())
         except Error as exc:
-            parent.send(f"refused {type(exc).__name__}\n".encode())
+            parent.send(f"refused {word}{type(exc).__name__}: {exc}\n".encode())
         except BaseException as exc:
             parent.send(f"untyped {type(exc).__name__}: {exc!r}\n".encode())
         parent.send(b"end\n")

@@ -8,10 +8,10 @@ from pathlib import Path
 from holdfast.backup.content import outside
 from holdfast.backup.files import publishing
 from holdfast.backup.formats import format_of
-from holdfast.backup.remote import sent
+from holdfast.backup.remote import is_here, sent
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
-from holdfast.errors import NotSupported
+from holdfast.errors import BackupError, NotSupported
 
 
 def write(
@@ -38,6 +38,9 @@ def write(
             "only the portable archive can be encrypted", hint=f"name it {path.with_suffix('.hfz').name}"
         )
     given = {} if recipients is None else {"recipients": recipients}
+    live = executor.target.path
+    if live is not None and is_here(path) and path.exists() and live.exists() and path.samefile(live):
+        raise BackupError(f"{path} is the database itself", hint="name a new file")
     with (
         track(f"backup {path.name}", show=progress) as advance,
         sent(path) as here,

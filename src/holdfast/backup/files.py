@@ -20,6 +20,7 @@ def publishing(path: Path) -> Iterator[Path]:
         BackupError: if it cannot be written; what was at ``path`` is still there.
     """
     try:
+        refuse_live(path.resolve())
         with replacing(path) as beside:
             os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             yield beside
@@ -32,6 +33,26 @@ def publishing(path: Path) -> Iterator[Path]:
         raise BackupError(f"{path} cannot be written: {exc.strerror or exc}") from exc
 
 
+def refuse_live(path: Path) -> None:
+    """Refuse a SQLite database that somebody has open, whose newest rows are in a file beside it.
+
+    Raises:
+        BackupError: if it is one.
+    """
+    if path.with_name(path.name + "-wal").exists():
+        raise BackupError(f"{path} is a database in use", hint="name a new file")
+
+
+def expect_file(path: Path) -> None:
+    """Refuse what is not there, and what reading would wait for.
+
+    Raises:
+        BackupError: if it is not a file.
+    """
+    if not path.is_file():
+        raise BackupError(f"{path} is not a file" if path.exists() else f"there is no backup {path}")
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[IO[bytes]]:
     """The file of a backup.
@@ -39,10 +60,9 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         BackupError: if there is none, or it cannot be read.
     """
+    expect_file(path)
     try:
         file = path.open("rb")
-    except FileNotFoundError as exc:
-        raise BackupError(f"there is no backup {path}") from exc
     except OSError as exc:
         raise BackupError(f"{path} cannot be read: {exc.strerror}") from exc
     with file:

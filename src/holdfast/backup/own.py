@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast.backup import apart
 from holdfast.backup.content import translated
+from holdfast.backup.files import expect_file
 from holdfast.backup.manifest import Manifest, name_of, now
 from holdfast.backup.trailer import checked, seal_file
 from holdfast.core.executor import Executor
@@ -67,8 +68,7 @@ def opened(path: Path, *, unverified: bool, identity: Path | None = None) -> Ite
         BackupCorrupt: if it is cut short, changed, or not ours.
         BackupError: if there is none.
     """
-    if not path.exists():
-        raise BackupError(f"there is no backup {path}")
+    expect_file(path)
     try:
         size, end, is_database = apart.read(path)
     except OSError as exc:

@@ -11,15 +11,23 @@ from holdfast.backup.files import publishing
 from holdfast.core.executor import Executor
 from holdfast.engines.base import Engine
 from holdfast.engines.registry import engine_for
-from holdfast.errors import BackupError
+from holdfast.errors import BackupError, Error
 from holdfast.settings import Target, resolve
 
 
 @contextmanager
 def scratch(executor: Executor) -> Iterator[Executor]:
     """An empty database of the same engine, gone after the block."""
-    with executor.engine.dump.scratch(executor.run, executor.target) as target:
-        yield from _opened(executor.engine, target, executor.timeout)
+    try:
+        with executor.engine.dump.scratch(executor.run, executor.target) as target:
+            yield from _opened(executor.engine, target, executor.timeout)
+    except Error:
+        raise
+    except OSError as exc:
+        raise BackupError(
+            f"there can be no scratch database: {exc.strerror or 'the system refuses it'}",
+            hint="check the space for temporary files",
+        ) from exc
 
 
 @contextmanager

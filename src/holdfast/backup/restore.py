@@ -213,6 +213,11 @@ def _load(
                 raise _unfit(source, exc) from exc
             except Error as exc:
                 raise _unfit(source, exc) from exc
+            except OSError as exc:
+                raise BackupError(
+                    f"{source.path} cannot be restored: {exc.strerror or 'the system refuses it'}",
+                    hint="nothing was changed; check the space for temporary files",
+                ) from exc
             if found:
                 raise BackupError(
                     f"{source.path} could not be restored as it was: {'; '.join(found)}",
