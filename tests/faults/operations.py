@@ -19,6 +19,7 @@ import numpy as np
 import holdfast
 from holdfast import Database
 from holdfast.backup.apart import end_of
+from holdfast.backup.formats import opened
 from holdfast.backup.trailer import checked
 
 ROWS = 300
@@ -62,7 +63,7 @@ def prepare(place: Place) -> None:
         for number in range(4):
             db.insert("runs", _run(900 + number, 9))
             db.backup_database(backups / f"{number}.sql")
-        for extension in place.extensions:
+        for extension in (*place.extensions, ".hfz"):
             db.backup_database(place.folder / f"kept{extension}")
         # What is restored differs from what is there.
         db.insert_many("runs", [_run(n, 8) for n in range(2_000, 2_100)])
@@ -129,6 +130,9 @@ OPERATIONS: dict[str, tuple[Step, ...]] = {
     ),
     "backup text": (_backup(".sql"),),
     "backup own": (_backup("own"),),
+    "backup portable": (_backup(".hfz"),),
+    "restore portable": (_restore(".hfz", keep_old=False),),
+    "restore portable into": (_restore_into(".hfz"),),
     "verify": (lambda db, place: db.verify_backup(place.folder / "kept.sql"),),
     "restore text": (_restore(".sql"),),
     "restore own": (_restore("own", keep_old=False),),
@@ -200,6 +204,10 @@ def _table(db: Database, table: str) -> Any:
 
 
 def _file(path: Path) -> Any:
+    if path.suffix == ".hfz":
+        with opened(path) as source:
+            assert source.manifest is not None
+            return {name: content.rows for name, content in source.manifest.tables.items()}
     if path.suffix in (".sql", ".db", ".dump"):
         with path.open("rb") as file:
             end = end_of(file)

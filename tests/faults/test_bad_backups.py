@@ -113,6 +113,9 @@ def test_what_is_no_backup(full: holdfast.Database, verb: str, engine_name: str,
     (tmp_path / "empty.sql").touch()
     (tmp_path / f"text{own(engine_name)}").write_text("hello")
     names = [
+        "folder.hfz",
+        "empty.hfz",
+        "missing.hfz",
         "folder.sql",
         "empty.sql",
         "missing.sql",
@@ -124,7 +127,8 @@ def test_what_is_no_backup(full: holdfast.Database, verb: str, engine_name: str,
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe.sql")
         os.mkfifo(tmp_path / f"pipe{own(engine_name)}")
-        names += ["pipe.sql", f"pipe{own(engine_name)}"]
+        os.mkfifo(tmp_path / "pipe.hfz")
+        names += ["pipe.hfz", "pipe.sql", f"pipe{own(engine_name)}"]
     if os.name == "posix" and os.geteuid() != 0:
         (tmp_path / "secret.sql").touch(0o000)
         names.append("secret.sql")

@@ -32,7 +32,7 @@ def backups(db: holdfast.Database, engine_name: str, folder: Path) -> list[Path]
     ]
     db.insert_many("t", rows)
     own = "db" if engine_name == "sqlite" else "dump"
-    return [db.backup_database(folder / f"b.{extension}") for extension in ("sql", own)]
+    return [db.backup_database(folder / f"b.{extension}") for extension in ("sql", own, "hfz")]
 
 
 def damaged(data: bytes, flips: int, cuts: int) -> list[tuple[str, bytes]]:

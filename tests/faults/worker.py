@@ -17,7 +17,7 @@ from typing import Any
 
 import holdfast
 from faults import operations
-from holdfast.backup import archive, restore, retention, schedule, verify  # noqa: F401
+from holdfast.backup import archive, portable, restore, retention, schedule, verify  # noqa: F401
 from holdfast.engines import postgres, sqlite  # noqa: F401
 from holdfast.errors import Error
 from holdfast.io import arrays, csv, loading  # noqa: F401

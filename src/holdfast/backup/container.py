@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from holdfast.backup.apart import digest
 from holdfast.errors import BackupCorrupt
@@ -57,8 +57,14 @@ class Writer:
     def add_json(self, name: str, value: Any) -> None:
         self.add(name, io.BytesIO(json.dumps(value, indent=1).encode()))
 
-    def close(self) -> None:
-        """End the ZIP file and seal it."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the ZIP file and seal it, unless something failed: nobody will read it then."""
+        if kind is not None:
+            self._zip.fp = None
+            return
         self._zip.comment = bytes(_SEAL_SIZE)
         self._zip.close()
         end = self._file.seek(0, os.SEEK_END) - _SEAL_SIZE

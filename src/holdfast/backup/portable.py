@@ -62,8 +62,12 @@ def write_to(
     executor: Executor, table: str | None, file: IO[bytes], folder: Path, advance: Advance | None
 ) -> None:
     """Write it into an open file; what is not yet in it is in files in ``folder`` that have no name."""
-    engine, created, out = executor.engine, now(), Writer(file)
-    with Transaction(executor, isolation="REPEATABLE READ", read_only=True), translated(executor):
+    engine, created = executor.engine, now()
+    with (
+        Writer(file) as out,
+        Transaction(executor, isolation="REPEATABLE READ", read_only=True),
+        translated(executor),
+    ):
         executor.forget()
         raw = executor.driver_connection()
         names = engine.dump.tables(raw, table)
@@ -82,7 +86,6 @@ def write_to(
         known = {**outline.known, "archive": ARCHIVE, "entries": out.entries}
         manifest = Manifest(engine.name, name_of(executor.target), created, contents, known)
         out.add_json(MANIFEST, manifest.as_json())
-    out.close()
 
 
 def _write_rows(executor: Executor, table: str, file: IO[bytes]) -> None:
