@@ -337,7 +337,7 @@ def test_search_finds_rows_and_can_be_enabled_from_the_shell(url: str) -> None:
     with holdfast.connect(url) as db:
         db.create_table("notes", {"id": "INTEGER PRIMARY KEY", "body": "TEXT"})
         db.insert_many("notes", [{"body": "about gpt-4"}, {"body": "about New York"}])
-    assert "db.enable_search('notes', ['body'])" in refusal(1, "search", url, "notes", "york")
+    assert "; add --enable 'body'" in refusal(1, "search", url, "notes", "york")
     shown = output("search", url, "notes", "york", "--enable", "body")
     assert "about New **York**" in shown
     assert "gpt" not in shown
@@ -422,4 +422,4 @@ def test_hints_name_the_options_of_the_command(tmp_path):
     file.write_text("id,a\n1,x\n")
     output("import", path, "t", str(file))
     assert "; --if-exists append adds" in refusal(1, "import", path, "t", str(file), "--if-exists", "fail")
-    assert "; --enable 'a'" in refusal(1, "search", path, "t", "x")
+    assert "; add --enable 'a'" in refusal(1, "search", path, "t", "x")

@@ -103,7 +103,7 @@ _ENABLE = re.compile(r"db\.enable_search\(.*?, \[(.*)\]\)")
 
 def _in_the_shell(hint: str) -> str:
     """A hint as one types it here: ``delimiter=';'`` is ``--delimiter ';'``."""
-    hint = _ENABLE.sub(lambda found: "--enable " + found[1].replace(", ", " --enable "), hint)
+    hint = _ENABLE.sub(lambda found: "add --enable " + found[1].replace(", ", " --enable "), hint)
     return _ARGUMENT.sub(lambda found: _option(found[1], found[2]), hint)
 
 
