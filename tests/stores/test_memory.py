@@ -81,6 +81,8 @@ def test_ids_made_later_sort_later() -> None:
         lambda: Passage("a", [1, float("nan")]),
         lambda: Passage("a", [1, float("inf")]),
         lambda: Passage("a", [1, 1e60]),
+        lambda: Passage("a", [1e-30, 1e-30]),
+        lambda: Passage("a", [1e30, 1e30]),
         lambda: Passage("a", []),
         lambda: Passage("a", [[1, 2]]),
         lambda: Passage("a", ["x"]),

@@ -15,6 +15,7 @@ from holdfast.database import Database, open_database
 from holdfast.memory.model import get_db_model
 from holdfast.memory.paging import Page
 from holdfast.memory.records import Message, Passage, Record, Source
+from holdfast.memory.search import Hit, Hits
 from holdfast.memory.sql_store import (
     CONNECTORS,
     Embed,
@@ -24,6 +25,8 @@ from holdfast.memory.sql_store import (
 )
 
 __all__ = [
+    "Hit",
+    "Hits",
     "Message",
     "Page",
     "Passage",

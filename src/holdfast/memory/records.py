@@ -21,6 +21,8 @@ Vector = NDArray[np.float32]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 LONGEST_NAME = 1000
+# The squares of its numbers, and of theirs the sum, must be in the range of float32: pgvector reckons so.
+SHORTEST = 1e-15
 
 
 def uuid7() -> UUID:
@@ -87,6 +89,8 @@ def as_vector(value: ArrayLike) -> Vector:
         raise ValueRefused("an embedding holds NaN or an infinity", hint="as float32, too")
     if not found.any():
         raise ValueRefused("an embedding is zero, and has no direction to compare")
+    if not SHORTEST <= np.linalg.norm(found.astype(np.float64)) <= 1 / SHORTEST:
+        raise ValueRefused("an embedding is too short or too long to be compared in float32")
     found.flags.writeable = False
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from holdfast.core.executor import Executor
+from holdfast.errors import SchemaError
 from holdfast.memory.records import KINDS, NAMES, Passage, Record, microseconds, moment_of
 from holdfast.memory.tables import COLUMNS, Layout
 
@@ -37,6 +38,13 @@ class Shape:
         self.table, self.vectors = quote(layout.table), quote(layout.vectors)
         self.history = quote(layout.history)
         info = executor.describe(layout.table)
+        search = engine.fulltext.find(executor.run, layout.table)
+        if search is None:
+            raise SchemaError(
+                f"the search of {layout.table!r} is not enabled any more",
+                hint=f"db.enable_search({layout.table!r}, 'text')",
+            )
+        self.search = search
         self._json = {name: info.column(name).codec for name in ("metadata", "tool_calls")}
         self._decode_vector = engine.vectors.decode
         self.names = ", ".join(map(quote, COLUMNS))

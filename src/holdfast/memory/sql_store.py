@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,11 @@ from holdfast.errors import (
     NotFoundError,
     ValueRefused,
     WhereRequired,
+    did_you_mean,
 )
 from holdfast.memory import tables
 from holdfast.memory.filters import Filters, compiled
+from holdfast.memory.matrix import Matrices
 from holdfast.memory.paging import Page, beyond, cursor_of
 from holdfast.memory.records import (
     Record,
@@ -36,7 +38,9 @@ from holdfast.memory.records import (
 )
 from holdfast.memory.rows import Shape, changed
 from holdfast.memory.scope import scope_of
+from holdfast.memory.search import MODES, Hits, Question, Searcher, half_life_of
 from holdfast.memory.writing import Writer
+from holdfast.types.text import storable
 
 Embed = Callable[[Sequence[str]], Any]
 """Takes texts and gives a vector for each; its attribute ``model``, if it has one, names the vectors."""
@@ -76,6 +80,7 @@ class SQLStore:
         self._dimension, self._embed = _dimension(dimension), embed
         self._model = str(getattr(embed, "model", None) or DEFAULT_MODEL)
         self._agreed: int | None = None
+        self._matrices = Matrices()
         self._shape()
 
     def __repr__(self) -> str:
@@ -340,6 +345,77 @@ class SQLStore:
                 sql += f" AND {column} {operator} ?"
                 given.append(microseconds(as_moment(moment, noun)))
         return self._read((sql, given), limit=limit)
+
+    def query(
+        self,
+        text: str | None = None,
+        vector: Any = None,
+        top_k: int = 10,
+        filters: Filters = None,
+        mode: str | None = None,
+        *,
+        recency: timedelta | float | None = None,
+    ) -> Hits:
+        """The ``top_k`` memories that are nearest to a text or a vector, the best first.
+
+        ``mode`` is ``"vector"``, ``"text"`` or ``"hybrid"``; left out, it is by vector if there is one or an
+        embedder to make it of ``text``, else by text. By text a memory needs one of the words, and those
+        with more and rarer ones come first. Hybrid takes the best of both, at least 50 each, and ranks them
+        by reciprocal rank fusion; with ``recency``, a half-life, older memories lose. Memories without a
+        vector are not found by one.
+
+        Raises:
+            InvalidQuery: if what the mode needs is not given.
+            ValueRefused: for a vector of another dimension, of zeros, or with NaN.
+            NotSupported: by vector, if this server has no pgvector.
+        """
+        half_life = half_life_of(recency)
+        mode = self._mode(text, vector, mode)
+        if half_life is not None and mode != "hybrid":
+            raise InvalidQuery("recency goes with mode='hybrid'")
+        count = count_argument("top_k", top_k)
+        if count == 0:
+            raise InvalidQuery("top_k must be at least 1")
+        asked = None if mode == "text" else self._asked(text, vector)
+        words = None if mode == "vector" else text
+        condition, is_filtered = self._within(self._filter(filters)), bool(filters)
+        searcher = Searcher(
+            self._executor, self._shape(), self._scope, self._matrices, condition, is_filtered
+        )
+        return Question(words, asked, count, half_life).ask(searcher)
+
+    def query_text(self, text: str, top_k: int = 10, filters: Filters = None) -> Hits:
+        """The memories with the words of ``text``: ``query(text, mode="text")``."""
+        return self.query(text, top_k=top_k, filters=filters, mode="text")
+
+    def _mode(self, text: str | None, vector: Any, mode: str | None) -> str:
+        if mode is None:
+            mode = "vector" if vector is not None or self._embed is not None else "text"
+        if mode not in MODES:
+            raise InvalidQuery(
+                f"unknown mode {str(mode)[:40]!r}", hint=did_you_mean(str(mode), MODES, "modes")
+            )
+        if text is not None and (not isinstance(text, str) or not text.strip()):
+            raise InvalidQuery("a query needs a text that is not empty, or a vector")
+        if text is None and (vector is None or mode != "vector"):
+            raise InvalidQuery(
+                f"a query by {mode} needs a text" + (" or a vector" if mode == "vector" else "")
+            )
+        if mode != "text" and vector is None and self._embed is None:
+            raise InvalidQuery(
+                f"a query by {mode} needs a vector", hint="give vector=, or open the memory with embed="
+            )
+        return mode
+
+    def _asked(self, text: str | None, vector: Any) -> Vector:
+        """The vector of a query."""
+        found = as_vector(vector) if vector is not None else self._vectors([storable(text or "")])[0]
+        dimension = self.dimension
+        if dimension is not None and len(found) != dimension:
+            raise ValueRefused(
+                f"the query's vector has {len(found)} numbers, and this memory's have {dimension}"
+            )
+        return found
 
     def size(self, filters: Filters = None) -> int:
         """How many memories satisfy ``filters``."""

@@ -1,0 +1,108 @@
+"""Exact search by vector where the database has none: a tenant's vectors as a matrix, kept until a write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.core.executor import Executor
+from holdfast.memory.records import Vector
+from holdfast.memory.rows import Shape
+from holdfast.memory.scope import Scope
+
+# Fewer rows than one in so many are gathered before they are compared.
+_SPARSE = 4
+# How far a float32 product may be from the true one.
+_NOISE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The vectors of a tenant, each of length one, with the numbers and the ids of their memories."""
+
+    numbers: NDArray[np.int64]
+    ids: list[str]
+    directions: Vector
+
+    def nearest(self, vector: Vector, count: int, among: Sequence[int] | None) -> list[tuple[int, float]]:
+        """The nearest memories and their cosine distances, ties by id; ``among`` are the ones allowed."""
+        asked = vector.astype(np.float64)
+        asked /= np.linalg.norm(asked)
+        places = None if among is None else self._places(among)
+        likeness = self._likeness(asked.astype(np.float32), places)
+        if count < len(likeness):
+            least = np.partition(likeness, len(likeness) - count)[len(likeness) - count]
+            some = np.flatnonzero(likeness >= least - _NOISE)
+        else:
+            some = np.arange(len(likeness))
+        if places is not None:
+            some = places[some]
+        exact = self.directions[some].astype(np.float64)
+        distances = 1.0 - (exact @ asked) / np.linalg.norm(exact, axis=1)
+        found = sorted(zip(distances.tolist(), some.tolist(), strict=True), key=self._order)
+        return [(int(self.numbers[place]), distance) for distance, place in found[:count]]
+
+    def _order(self, found: tuple[float, int]) -> tuple[float, str]:
+        # Equal vectors differ in the last digits.
+        return round(found[0], 9), self.ids[found[1]]
+
+    def _places(self, among: Sequence[int]) -> NDArray[np.int64]:
+        given = np.array(among, dtype=np.int64)
+        places = np.searchsorted(self.numbers, given)
+        places = np.minimum(places, len(self.numbers) - 1)
+        found: NDArray[np.int64] = places[self.numbers[places] == given]
+        return found
+
+    def _likeness(self, asked: Vector, places: NDArray[np.int64] | None) -> Vector:
+        if places is None:
+            return self.directions @ asked
+        if len(places) * _SPARSE < len(self.numbers):
+            return self.directions[places] @ asked
+        found: Vector = (self.directions @ asked)[places]
+        return found
+
+
+class Matrices:
+    """The matrix of one store for each connection, as nobody else can say that it is still true."""
+
+    def __init__(self) -> None:
+        self._kept: WeakKeyDictionary[Any, tuple[Any, Matrix | None]] = WeakKeyDictionary()
+
+    def matrix(self, executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
+        """The matrix of all vectors there are; ``None`` where there are none."""
+        state: Callable[[Any], Any] = executor.engine.vectors.state
+        raw = executor.driver_connection()
+        now = (executor.drive(state), shape.layout.table)
+        kept = self._kept.get(raw)
+        if kept is not None and kept[0] == now:
+            return kept[1]
+        matrix = _read(executor, shape, scope)
+        # What a transaction has written may not be kept in the end.
+        if not executor.in_transaction:
+            self._kept[raw] = (now, matrix)
+        return matrix
+
+
+def _read(executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
+    vectors, layout = executor.engine.vectors, shape.layout
+    stored = vectors.read(layout.vector_kind, f'{shape.vectors}."embedding"')
+    sql, given = scope.condition(shape.table)
+    rows = executor.rows(
+        f'SELECT {shape.table}."n", {shape.table}."id", {stored} FROM {shape.table} '
+        f'JOIN {shape.vectors} ON {shape.vectors}."n" = {shape.table}."n" '
+        f'WHERE {sql} AND {shape.vectors}."model" = ? ORDER BY {shape.table}."n"',
+        [*given, layout.model],
+    )
+    if not rows:
+        return None
+    width = len(vectors.decode(layout.vector_kind, rows[0][2]))
+    found = np.empty((len(rows), width), dtype=np.float32)
+    for place, row in enumerate(rows):
+        found[place] = vectors.decode(layout.vector_kind, row[2])
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return Matrix(np.array([row[0] for row in rows], dtype=np.int64), [row[1] for row in rows], found)
