@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from holdfast.core import bulk, indexes, paging, query, rows, schema, transaction
+from holdfast.core import bulk, health, indexes, paging, query, rows, schema, transaction
 from holdfast.core.executor import Executor
 from holdfast.core.health import Health
 from holdfast.core.paging import Page
@@ -555,7 +555,7 @@ class Database:
         >>> db.health().is_ok
         True
         """
-        return self._executor.health()
+        return health.check(self._executor)
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Wait until the database answers, for up to ``timeout`` seconds.
@@ -565,7 +565,7 @@ class Database:
         Raises:
             ConnectionFailed: if it did not answer in time.
         """
-        self._executor.wait_until_ready(timeout)
+        health.wait_until_ready(self._executor, timeout)
 
     def close(self) -> None:
         """Give all connections back. A transaction that is still open is rolled back. Twice is harmless."""

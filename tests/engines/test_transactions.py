@@ -367,6 +367,8 @@ def test_closing_inside_a_block(t: Database, url: str) -> None:
 
 SENT_AT_ONCE = {
     "verify_backup",
+    "backup_if_due",
+    "schedule_backups",
     "vacuum",
     "optimize",
     "backup_database",
@@ -441,6 +443,11 @@ CALLS: dict[str, Callable[[Database, Path], Any]] = {
     "summary": lambda db, tmp: str(db.summary),
     "delete_duplicates": lambda db, tmp: db.delete_duplicates("spare", ["b"]),
     "verify_backup": lambda db, tmp: db.verify_backup(tmp / "whole.sql"),
+    "list_backups": lambda db, tmp: db.list_backups(tmp),
+    "prune_backups": lambda db, tmp: db.prune_backups(tmp, keep_last=1),
+    "next_backup": lambda db, tmp: db.next_backup(tmp),
+    "backup_if_due": lambda db, tmp: db.backup_if_due(tmp / "due"),
+    "schedule_backups": lambda db, tmp: db.schedule_backups(tmp / "due"),
     "vacuum": lambda db, tmp: db.vacuum(),
     "optimize": lambda db, tmp: db.optimize(),
     "backup_database": lambda db, tmp: db.backup_database(tmp / "b.sql"),

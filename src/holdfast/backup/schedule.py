@@ -18,6 +18,7 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from holdfast.backup.archive import write
+from holdfast.backup.content import outside
 from holdfast.backup.listing import list_backups
 from holdfast.backup.manifest import name_of
 from holdfast.backup.remote import is_here
@@ -122,6 +123,7 @@ def run_due(executor: Executor, plan: Plan, now: datetime | None = None) -> Path
         BackupCorrupt: if it could not be proven; it is renamed, and nothing is pruned.
         DatabaseBusy: if another process is at it.
     """
+    outside(executor, "a backup")
     with _alone(plan.folder):
         moment = now or datetime.now(UTC)
         if due(executor, plan, moment) > moment:
@@ -177,6 +179,7 @@ def run_forever(
 
     ``tell`` is called with each backup that was made, and with each failure.
     """
+    outside(executor, "a backup")
     ended = stop or threading.Event()
     retry = _FIRST_RETRY
     next_time = due(executor, plan)

@@ -8,7 +8,8 @@ from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from holdfast.core.executor import Executor, reread_once
+from holdfast.core.executor import Executor
+from holdfast.core.reread import reread_once
 from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, named_refusal, writable, writing
 from holdfast.core.sources import Chunk, Names, Source, source_of
 from holdfast.core.transaction import Transaction

@@ -8,7 +8,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial, wraps
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,27 +17,24 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from holdfast.core.health import Health, Tally
-from holdfast.core.retry import delays, until_free, until_reached
+from holdfast.core import recovery
+from holdfast.core.health import Tally
+from holdfast.core.reread import suggest
+from holdfast.core.retry import delays, until_free
 from holdfast.core.session import Known, Session, share_transactions
 from holdfast.engines.base import Cursor, Engine, Opened, TableInfo
 from holdfast.engines.names import check_identifier
-from holdfast.engines.pool import pool_counts
-from holdfast.engines.sqltext import first_word, native
+from holdfast.engines.sqltext import native
 from holdfast.errors import (
     ClosedError,
     ColumnNotFound,
-    CommitUnknown,
     ConnectionFailed,
-    ConnectionLost,
     DatabaseBusy,
     Error,
-    ReadOnlyError,
     SerializationFailure,
     TableNotFound,
     TransactionAborted,
     TransactionError,
-    ValueRefused,
     did_you_mean,
 )
 
@@ -50,10 +48,7 @@ T = TypeVar("T")
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 Lasts = Callable[[], bool]
 MOST_PLANS = 4096
-# Statements that may be reads; a read-only transaction proves that they are.
-READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW"})
 LONGEST_PAUSE = 1.0
-IN_DOUBT_HINT = "look for what it wrote before trying again, or give insert an idempotency_key"
 
 
 def each(cursor: Cursor) -> Iterator[tuple[Any, ...]]:
@@ -99,7 +94,7 @@ class Executor:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._driver_error = engine.connect.driver_error
         self._connect_error: tuple[type[Exception], ...] = (*self._driver_error, SQLAlchemyError)
-        self._caught: tuple[type[BaseException], ...] = (
+        self.caught: tuple[type[BaseException], ...] = (
             *self._driver_error,
             OverflowError,
             UnicodeEncodeError,
@@ -122,10 +117,11 @@ class Executor:
         try:
             session: Session = self._local.session
         except AttributeError:
-            session = self._new_session()
+            session = self.new_session()
         return session
 
-    def _new_session(self, waiting: Iterator[float] | None = None) -> Session:
+    def new_session(self, waiting: Iterator[float] | None = None) -> Session:
+        """A connection of the pool for this thread, in the place of the one it had."""
         if not self._open:
             raise ClosedError("this database has been closed", hint="connect again")
         fairy = self._connected(self.pauses() if waiting is None else waiting)
@@ -215,35 +211,12 @@ class Executor:
     def in_transaction(self) -> bool:
         return self._shared_session() is not None
 
-    def health(self) -> Health:
-        """Ask once whether the database answers, and say what became of the pool and of retries."""
-        seconds = None
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Let this thread not wait in the block for a database that is away."""
         self._local.is_impatient = True
         try:
-            started = time.perf_counter()
-            session = self._shared_session()
-            if session is None or not session.aborted:
-                self.scalar("SELECT 1")
-                seconds = time.perf_counter() - started
-        except ConnectionFailed as exc:
-            self.tally.note(exc)
-        finally:
-            self._local.is_impatient = False
-        return Health(
-            is_ok=seconds is not None,
-            engine=self.engine.name,
-            url=self.target.masked_url,
-            seconds=seconds,
-            pool=pool_counts(self.sqlalchemy.pool),
-            retries=self.tally.counts,
-            last_error=self.tally.last_error,
-        )
-
-    def wait_until_ready(self, timeout: float) -> None:
-        """Wait until the database answers."""
-        self._local.is_impatient = True
-        try:
-            until_reached(lambda: self.scalar("SELECT 1"), timeout)
+            yield
         finally:
             self._local.is_impatient = False
 
@@ -288,13 +261,13 @@ class Executor:
         try:
             session: Session = self._local.session
         except AttributeError:
-            session = self._new_session()
+            session = self.new_session()
         if not session.ready:
             self._make_ready(session)
         try:
             return session.execute(native, params)
-        except self._caught as exc:
-            cursor: Cursor = self._failed(session, lambda it: it.execute(native, params), exc, native)
+        except self.caught as exc:
+            cursor: Cursor = self.failed(session, lambda it: it.execute(native, params), exc, native)
             return cursor
 
     def fetch(
@@ -312,15 +285,15 @@ class Executor:
         try:
             session: Session = self._local.session
         except AttributeError:
-            session = self._new_session()
+            session = self.new_session()
         if not session.ready:
             self._make_ready(session)
         execute = session.execute_binary if binary else session.execute
         try:
             return self._read(execute(native, params), read)
-        except self._caught as exc:
+        except self.caught as exc:
             # Not in binary: the types it was asked for may be others by now.
-            return self._failed(session, lambda it: self._read(it.execute(native, params), read), exc, native)
+            return self.failed(session, lambda it: self._read(it.execute(native, params), read), exc, native)
 
     def _read(self, cursor: Cursor, read: Callable[[Cursor], Any]) -> Any:
         try:
@@ -337,8 +310,8 @@ class Executor:
             self._make_ready(session)
         try:
             return session.execute_many(native, rows).rowcount
-        except self._caught as exc:
-            return int(self._failed(session, lambda it: None, exc))
+        except self.caught as exc:
+            return int(self.failed(session, lambda it: None, exc))
 
     def drive(self, action: Callable[[Any], T]) -> T:
         """Let ``action`` use this thread's driver connection itself, inside a transaction."""
@@ -347,8 +320,8 @@ class Executor:
             self._make_ready(session)
         try:
             return action(session.raw)
-        except self._caught as exc:
-            self._failed(session, lambda it: None, exc)
+        except self.caught as exc:
+            self.failed(session, lambda it: None, exc)
             raise
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> Cursor:
@@ -418,7 +391,7 @@ class Executor:
             if borrowed is None and session.stack:
                 session.aborted, session.ready = True, False
             if not is_alive:
-                raise self.lost("the rows read so far are not all") from exc
+                raise recovery.lost(self, "the rows read so far are not all") from exc
             if parts.is_stale(exc):
                 self.forget()
             raise self.engine.translate(exc) from exc
@@ -445,15 +418,16 @@ class Executor:
                 if self.engine.connect.is_alive(session.raw):
                     raise self.engine.translate(exc) from exc
 
-    def _failed(
+    def failed(
         self, session: Session, again: Callable[[Session], Any], exc: BaseException, native: str = ""
     ) -> Any:
+        """Put right what let a statement fail and run it again, or raise its error in Holdfast's words."""
         error = self.engine.translate(exc)
         if isinstance(error, (TableNotFound, ColumnNotFound)):
-            self._suggest(error, native)
+            suggest(error, self._knowledge().tables, native)
             self.forget()
         if not self.engine.connect.is_alive(session.raw):
-            return self._lost(session, again, exc, native)
+            return recovery.statement(self, session, again, exc, native)
         if self.engine.connect.is_stale(exc):
             self.forget()
             if not session.stack:
@@ -477,124 +451,10 @@ class Executor:
             self.tally.note(exc)
             raise
 
-    def _lost(
-        self, session: Session, again: Callable[[Session], Any], exc: BaseException, native: str
-    ) -> Any:
-        """The connection died: go on with another one where that is sure to repeat nothing."""
-        if session.stack:
-            # On a new connection the rest of the transaction would be kept without its beginning.
-            session.aborted, session.ready = True, False
-            raise self.lost("the transaction was rolled back") from exc
-        waiting = chain((0.0,), self.pauses())
-        while True:
-            self.discard(session)
-            is_unsent = self.engine.connect.is_unsent(exc)
-            if not is_unsent and first_word(native, self.engine.lexicon) not in READS:
-                raise self.in_doubt("while a statement ran") from exc
-            pause = next(waiting, None)
-            if pause is None:
-                raise self.lost("nothing of the statement was kept") from exc
-            self.tally.count("statements", exc)
-            time.sleep(pause)
-            session = self._new_session(waiting)
-            try:
-                return again(session) if is_unsent else self._proven_read(session, again)
-            except ReadOnlyError:
-                raise self.in_doubt("while a statement ran") from exc
-            except self._caught as next_exc:
-                exc = next_exc
-                if self.engine.connect.is_alive(session.raw):
-                    return self._failed(session, again, exc, native)
-
-    def opening(self, session: Session, attempt: Callable[[Session], Session]) -> Session:
-        """Call ``attempt`` on a session, and on a new one while connections are lost under it."""
-        waiting = chain((0.0,), self.pauses())
-        while True:
-            try:
-                return attempt(session)
-            except self._caught as exc:
-                error = self.engine.translate(exc)
-                if self.engine.connect.is_alive(session.raw):
-                    raise error from exc
-                self.discard(session)
-                pause = next(waiting, None)
-                if pause is None:
-                    raise self.lost("no transaction was opened") from exc
-                self.tally.count("statements", exc)
-                time.sleep(pause)
-                session = self._new_session(waiting)
-
-    def _proven_read(self, session: Session, again: Callable[[Session], Any]) -> Any:
-        """Run a statement where the engine refuses to write: then the first run has written nothing either.
-
-        The transaction goes by another cursor, because the first one's has the rows.
-        """
-        parts = self.engine.connect
-        aside, *_ = parts.hold(session.raw)
-        parts.begin(aside, isolation=None, read_only=True)
-        try:
-            return again(session)
-        except self._driver_error as exc:
-            error = self.engine.translate(exc)
-            if isinstance(error, ReadOnlyError):
-                raise error from exc
-            raise
-        finally:
-            if parts.is_alive(session.raw):
-                aside("ROLLBACK", ())
-
-    def lost(self, what: str) -> ConnectionLost:
-        error = ConnectionLost(
-            f"the connection to the database was lost; {what}", hint="the next call opens a new one"
-        )
-        self.tally.note(error)
-        return error
-
-    def in_doubt(self, when: str) -> CommitUnknown:
-        error = CommitUnknown(
-            f"the connection was lost {when}; whether it took effect is not known", hint=IN_DOUBT_HINT
-        )
-        self.tally.count("commits_unknown", error)
-        return error
-
-    def fate(self, ticket: Any) -> bool | None:
-        """Whether a transaction took effect whose COMMIT was not answered; ``None`` if nobody knows."""
-        waiting = chain((0.0,), self.pauses())
-        found: bool | None = None
-        while found is None and (pause := next(waiting, None)) is not None:
-            time.sleep(pause)
-            try:
-                session = self._new_session(waiting)
-            except Error:
-                break
-            try:
-                found = self.engine.connect.fate(session.raw, ticket)
-            except self._driver_error:
-                self.discard(session)
-                continue
-            if found is None:
-                break
-        if found is not None:
-            self.tally.count("commits_resolved", None)
-        return found
-
-    def _suggest(self, error: TableNotFound | ColumnNotFound, native: str) -> None:
-        """Add the nearest name that is known, without asking the database for more."""
-        if error.missing is None or error.hint:
-            return
-        tables = self._knowledge().tables
-        if isinstance(error, TableNotFound):
-            error.hint = did_you_mean(error.missing, tables, "tables") if tables else None
-            return
-        mentioned = [info for name, info in tables.items() if name in native]
-        columns = dict.fromkeys(name for info in mentioned for name in info.names)
-        if columns:
-            error.hint = did_you_mean(error.missing, columns, "columns")
-
     def _attempt(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
-        except self._caught as exc:
+        except self.caught as exc:
             raise self.engine.translate(exc) from exc
 
     # The catalogue
@@ -674,25 +534,6 @@ class Executor:
             self._is_unsettled = any(session.known is not None for session in list(self._sessions))
         for session in [own] if own is not None else list(self._sessions):
             session.stale, session.ready = True, False
-
-
-def reread_once(verb: Verb) -> Verb:
-    """Let a verb on a table try again where it was refused by a description that is no longer true.
-
-    Another process may have changed the table. A refusal comes before anything is written.
-    """
-
-    @wraps(verb)
-    def call(executor: Executor, table: str, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return verb(executor, table, *args, **kwargs)
-        except (ColumnNotFound, ValueRefused):
-            is_spent = bool(args) and hasattr(args[0], "__next__")
-            if is_spent or not executor.reread(table):
-                raise
-        return verb(executor, table, *args, **kwargs)
-
-    return call  # type: ignore[return-value]
 
 
 def _always() -> bool:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import Error
+from holdfast.core.retry import until_reached
+from holdfast.engines.pool import pool_counts
+from holdfast.errors import ConnectionFailed, Error
+
+if TYPE_CHECKING:
+    from holdfast.core.executor import Executor
 
 logger = logging.getLogger("holdfast")
 
@@ -76,3 +82,31 @@ _SAID = {
     "commits_resolved": "the fate of a lost COMMIT was found out",
     "commits_unknown": "the fate of a lost statement or COMMIT is not known",
 }
+
+
+def check(executor: Executor) -> Health:
+    """Ask once whether the database answers, and say what became of the pool and of retries."""
+    seconds = None
+    with executor.impatient():
+        started = time.perf_counter()
+        try:
+            if not executor.in_transaction or not executor.session().aborted:
+                executor.scalar("SELECT 1")
+                seconds = time.perf_counter() - started
+        except ConnectionFailed as exc:
+            executor.tally.note(exc)
+    return Health(
+        is_ok=seconds is not None,
+        engine=executor.engine.name,
+        url=executor.target.masked_url,
+        seconds=seconds,
+        pool=pool_counts(executor.sqlalchemy.pool),
+        retries=executor.tally.counts,
+        last_error=executor.tally.last_error,
+    )
+
+
+def wait_until_ready(executor: Executor, timeout: float) -> None:
+    """Wait until the database answers."""
+    with executor.impatient():
+        until_reached(lambda: executor.scalar("SELECT 1"), timeout)

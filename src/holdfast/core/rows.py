@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.executor import Executor, each, reread_once
+from holdfast.core.executor import Executor, each
+from holdfast.core.reread import reread_once
 from holdfast.core.shapes import Shape, Tuples, shape
 from holdfast.core.where import (
     OrderBy,

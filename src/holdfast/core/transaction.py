@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from holdfast.core import recovery
 from holdfast.core.executor import Executor
 from holdfast.core.retry import whole_transaction
 from holdfast.core.session import Session
@@ -107,7 +108,7 @@ def begin(executor: Executor, session: Session, *, isolation: str | None, read_o
         if executor.engine.features.retries_busy:
             executor.until_free(lambda: executor._attempt(lambda: attempt(session)))
         else:
-            session = executor.opening(session, attempt)
+            session = recovery.opening(executor, session, attempt)
     except Error:
         if not executor.engine.connect.is_alive(session.raw):
             executor.discard(session)
@@ -174,14 +175,14 @@ def _commit(executor: Executor, session: Session) -> None:
 def _look_for(executor: Executor, ticket: Any, exc: Error) -> None:
     """Find out what became of a transaction whose connection was lost; return if all of it was kept."""
     if ticket is None or executor.engine.connect.is_unsent(exc.__cause__):
-        raise executor.lost("nothing of the transaction was kept") from exc
-    match executor.fate(ticket):
+        raise recovery.lost(executor, "nothing of the transaction was kept") from exc
+    match recovery.fate(executor, ticket):
         case True:
             return
         case False:
-            raise executor.lost("the transaction was rolled back") from exc
+            raise recovery.lost(executor, "the transaction was rolled back") from exc
         case None:
-            raise executor.in_doubt("during COMMIT") from exc
+            raise recovery.in_doubt(executor, "during COMMIT") from exc
 
 
 def roll_back(executor: Executor, session: Session, level: int = 1) -> None:
