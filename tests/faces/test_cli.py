@@ -154,6 +154,13 @@ def test_a_bad_file_is_not_imported(filled, tmp_path):
     refusal(1, "import", filled, "runs", str(tmp_path / "absent.csv"))
 
 
+def test_a_failed_import_leaves_no_new_file(tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("id,lab\n4,1\n5\n")
+    refusal(1, "import", str(tmp_path / "new.db"), "runs", str(path))
+    assert [found.name for found in tmp_path.iterdir()] == ["bad.csv"]
+
+
 def test_a_backup_is_proven_and_restored(filled, new_url, tmp_path):
     path = tmp_path / "runs.sql"
     output("backup", filled, str(path))

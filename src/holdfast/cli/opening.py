@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +40,25 @@ def to_rehearse(url: str) -> Database:
     import holdfast
 
     return holdfast.connect(":memory:") if is_new_file(url) else to_change(url)
+
+
+@contextmanager
+def to_fill(url: str) -> Iterator[Database]:
+    """As :func:`to_write`; a new file that nothing came into is gone again if the block fails."""
+    from holdfast.settings import resolve
+
+    path = resolve(url).path if is_new_file(url) else None
+    is_empty = False
+    try:
+        with to_write(url) as db:
+            try:
+                yield db
+            except BaseException:
+                is_empty = not db.list_tables()
+                raise
+    finally:
+        if path is not None and is_empty:
+            path.unlink(missing_ok=True)
 
 
 def is_new_file(url: str) -> bool:

@@ -103,7 +103,7 @@ def import_(
     if dry_run and (resume or rejects):
         raise InvalidQuery("a dry run takes all back", hint="leave out resume= and rejects=")
     options = _given(rejects=rejects, delimiter=_one(delimiter), null=null, encoding=encoding)
-    with _rehearsing(url) if dry_run else opening.to_write(url) as db:
+    with _rehearsing(url) if dry_run else opening.to_fill(url) as db:
         rows = formats.load(
             db._executor,
             table,

@@ -62,8 +62,7 @@ def paginate(
     """One page of a table in ``order_by``, ties broken by the primary key."""
     info = executor.describe(table)
     items = _total_order(executor, info, orders(executor, info, order_by))
-    if count_argument("limit", limit) == 0:
-        raise InvalidQuery("limit must be at least 1")
+    count_argument("limit", limit, least=1)
     filtered = condition(executor, info, where, params)
     asked = [table, _shape(items), filtered[0], repr(filtered[1])]
     backward, start = _read_token(after, asked, items) if after is not None else (False, None)
