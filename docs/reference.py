@@ -60,7 +60,7 @@ def _memory() -> Iterator[str]:
         if inspect.isfunction(found):
             yield _entry(f"holdfast.memory.{name}", found)
     yield "### `holdfast.memory.get_db_model`\n\n" + _prose(holdfast.memory.get_db_model)
-    for name in ("Passage", "Message", "Source", "Page", "Hit", "Hits"):
+    for name in ("Passage", "Message", "Source", "Page", "Hit", "Hits", "Change"):
         yield from _class(getattr(holdfast.memory, name), name.lower(), "holdfast.memory")
     yield from _class(holdfast.memory.SQLStore, "memory", "holdfast.memory.open")
 

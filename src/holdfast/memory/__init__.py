@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from holdfast.database import Database, open_database
+from holdfast.memory.history import Change
 from holdfast.memory.model import get_db_model
 from holdfast.memory.paging import Page
 from holdfast.memory.records import Message, Passage, Record, Source
@@ -25,6 +26,7 @@ from holdfast.memory.sql_store import (
 )
 
 __all__ = [
+    "Change",
     "Hit",
     "Hits",
     "Message",

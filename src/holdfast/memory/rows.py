@@ -51,6 +51,9 @@ class Shape:
         columns = ", ".join(f"{self.table}.{quote(name)}" for name in _OUT)
         vector = engine.vectors.read(layout.vector_kind, f"{self.vectors}.{quote('embedding')}")
         self.listing = f"{columns}, {vector}"
+        past = ", ".join(f"{self.history}.{quote(name)}" for name in _OUT)
+        vector = engine.vectors.read(layout.vector_kind, f"{self.history}.{quote('embedding')}")
+        self.listing_of_history = f"{past}, {vector}"
         self.source = (
             f'{self.table} LEFT JOIN {self.vectors} ON {self.vectors}."n" = {self.table}."n" '
             f'AND {self.vectors}."model" = ?'

@@ -25,6 +25,7 @@ from holdfast.errors import (
 )
 from holdfast.memory import tables
 from holdfast.memory.filters import Filters, compiled
+from holdfast.memory.history import Change, Historian, undone
 from holdfast.memory.matrix import Matrices
 from holdfast.memory.paging import Page, beyond, cursor_of
 from holdfast.memory.records import (
@@ -282,6 +283,38 @@ class SQLStore:
     def _agree_on(self, dimension: int | None) -> None:
         if not self._executor.in_transaction:
             self._agreed = dimension
+
+    # History
+
+    def history(self, id: UUID | str) -> list[Change]:
+        """Every change of a memory, the first one first: ``operation``, ``record`` and ``at``.
+
+        Raises:
+            NotFoundError: if this user has never had it.
+        """
+        changes = self._historian().changes(as_id(id))
+        if not changes:
+            raise NotFoundError("there has been no memory of that id")
+        return changes
+
+    def as_of(self, time: datetime, filters: Filters = None) -> list[Record]:
+        """The memories that there were at a time, as they were then, the oldest first."""
+        return self._historian().as_of(as_moment(time, "time"), filters)
+
+    def undo(self, id: UUID | str) -> Record | None:
+        """Take the last change of a memory back and return what it is now, ``None`` if it is gone.
+
+        Once more takes the change before that back. Undoing is a change in the history itself.
+
+        Raises:
+            NotFoundError: if there is no change to take back.
+            AlreadyExists: if another passage has the text by now.
+        """
+        with Transaction(self._executor):
+            return undone(self._historian(), self._writer(), as_id(id))
+
+    def _historian(self) -> Historian:
+        return Historian(self._executor, self._shape(), self._scope)
 
     # Reading
 

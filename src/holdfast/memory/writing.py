@@ -26,6 +26,8 @@ from holdfast.memory.tables import COLUMNS
 
 CHUNK = 5_000
 _TRIES = 3
+DELETED = "deleted"
+UNDONE_TO_NOTHING = "undo to nothing"
 T = TypeVar("T")
 
 
@@ -120,14 +122,14 @@ class Writer:
         if rows:
             self.executor.drive(lambda raw: put(raw, self.shape.vectors, layout.vector_kind, rows))
 
-    def update(self, record: Record, missing: Error | None = None) -> None:
+    def update(self, record: Record, missing: Error | None = None, operation: str = "update") -> None:
         """Make the memory of that id the given record; what it was stays in the history."""
         numbers = self.locked((f'{self.shape.table}."id" = ?', [str(record.id)]))
         if not numbers:
             raise missing or NotFoundError("there is no memory of that id", hint="insert() adds one")
         if self._is(numbers[0], record):
             return
-        self._remember(numbers, "update")
+        self._remember(numbers, operation)
         changes = ", ".join(f"{self.executor.engine.quote(name)} = ?" for name in COLUMNS)
         values = self.shape.encoded(self.shape.values(record, self.scope.agent_id, now()))
         try:
@@ -154,14 +156,32 @@ class Writer:
         )
         return [n for (n,) in rows]
 
-    def delete(self, condition: Fragment) -> int:
+    def delete(self, condition: Fragment, operation: str = "delete") -> int:
         """Remove memories; what they were stays in the history."""
         numbers = self.locked(condition)
         for some in _chunks(numbers):
-            self._remember(some, "delete")
+            self._remember(some, operation)
             marks = ", ".join("?" * len(some))
             self.executor.run(f'DELETE FROM {self.shape.table} WHERE "n" IN ({marks})', some)
         return len(numbers)
+
+    def restore(self, record: Record) -> None:
+        """Bring back a memory that is gone; the time in which it was so becomes a row of the history.
+
+        Raises:
+            AlreadyExists: if another passage has its text by now.
+        """
+        quote, history = self.executor.engine.quote, self.shape.history
+        own = ["kind", "written_at", "embedding", "operation", "ended_at"]
+        kept = ", ".join(quote(name) for name in ("n", *COLUMNS) if name not in own)
+        self.executor.run(
+            f"INSERT INTO {history} ({kept}, {', '.join(map(quote, own))}) "
+            f"SELECT {kept}, '{DELETED}', \"ended_at\", NULL, 'undo', CAST(? AS BIGINT) FROM {history} "
+            f'WHERE "change" = (SELECT max("change") FROM {history} WHERE "user_id" = ? AND "id" = ?)',
+            [now(), self.scope.user_id, str(record.id)],
+        )
+        if self._new(record) is None:
+            raise AlreadyExists("another passage has this text by now")
 
     def _remember(self, numbers: Sequence[int], operation: str) -> None:
         """Write what memories are now into the history, before a change."""
