@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from holdfast.core.executor import Executor
+from holdfast.core.frames import Kinds
 from holdfast.core.reread import reread_once
 from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, named_refusal, writable, writing
 from holdfast.core.sources import Chunk, Names, Source, source_of
@@ -221,7 +222,7 @@ def _encoded(job: _Job, chunks: Iterator[Chunk]) -> Iterator[tuple[_Way | None, 
         elif (packed := _packed(job, way, chunk)) is not None:
             yield way.packed, packed
         else:
-            plain = chunk.arrow.plain()
+            plain = chunk.arrow.plain(_kinds(way))
             continue
         job.read += chunk.count
 
@@ -241,11 +242,15 @@ def _packed(job: _Job, way: _Way, chunk: Chunk) -> Packed | None:
         _note_greatest(job, way.load.columns[place].sequence or "", [packer.greatest(arrays[place])])
 
     def rows(before: int = job.read) -> Iterator[Sequence[Any]]:
-        for part in arrow.plain():
+        for part in arrow.plain(_kinds(way)):
             yield from _encode(job, way, part, before).rows()
             before += part.count
 
     return Packed((), chunk.count, data, rows)
+
+
+def _kinds(way: _Way) -> Kinds:
+    return {column.name: column.codec.kind.name for column in way.load.columns}
 
 
 def _encode(job: _Job, way: _Way, chunk: Chunk, before: int) -> Batch:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
 from typing import Any
+from uuid import UUID
 
-from holdfast.errors import InvalidQuery, ValueRefused
+from holdfast.errors import DatabaseError, InvalidQuery, ValueRefused
+from holdfast.types import KindName
+from holdfast.types.array import has_mark, unframe
 
 _PARTS = 5
 _BYTES = 1 << 20
 _TEXTS = ("str", "string")
+
+
+Kinds = Mapping[str, KindName]
+"""The kind of each column that the rows go into."""
+Read = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,7 @@ class Part:
     names: tuple[str, ...]
     count: int
     arrays: Callable[[], list[Any] | None]
-    values: Callable[[], Iterator[list[list[Any]]]]
+    values: Callable[[Kinds], Iterator[list[list[Any]]]]
 
 
 Columns = Iterator[Part]
@@ -95,13 +104,17 @@ def _names(given: Any) -> tuple[str, ...]:
 
 def _pandas(frame: Any, size: int) -> Columns:
     names = _names(frame.columns)
-    series = [frame.iloc[:, place] for place in range(len(names))]
-    for start in range(0, len(frame), size * _PARTS):
+    yield from of_series(names, [frame.iloc[:, place] for place in range(len(names))], size)
+
+
+def of_series(names: tuple[str, ...], series: list[Any], size: int) -> Columns:
+    """Columns of pandas, all of one length."""
+    for start in range(0, len(series[0]), size * _PARTS):
         some = [column.iloc[start : start + size * _PARTS] for column in series]
         yield Part(names, len(some[0]), partial(_arrays_of_pandas, some), partial(_pandas_parts, some, size))
 
 
-def _pandas_parts(series: list[Any], size: int) -> Iterator[list[list[Any]]]:
+def _pandas_parts(series: list[Any], size: int, kinds: Kinds) -> Iterator[list[list[Any]]]:
     for start in range(0, len(series[0]), size):
         yield [pandas_values(column.iloc[start : start + size]) for column in series]
 
@@ -155,9 +168,10 @@ def _polars(frame: Any, size: int) -> Columns:
         yield Part(names, len(part), partial(_arrays_of_polars, part), partial(_polars_parts, part, size))
 
 
-def _polars_parts(frame: Any, size: int) -> Iterator[list[list[Any]]]:
+def _polars_parts(frame: Any, size: int, kinds: Kinds) -> Iterator[list[list[Any]]]:
+    readers = [READERS.get(kinds[name]) if name in kinds else None for name in frame.columns]
     for part in frame.iter_slices(size):
-        yield [_polars_values(column) for column in part.get_columns()]
+        yield from read_all(frame.columns, [_polars_values(column) for column in part.get_columns()], readers)
 
 
 def _arrays_of_polars(frame: Any) -> list[Any] | None:
@@ -209,10 +223,13 @@ def _arrow(reader: Any, size: int) -> Columns:
             yield Part(names, part.num_rows, partial(list, part.columns), partial(_arrow_parts, part, size))
 
 
-def _arrow_parts(batch: Any, size: int) -> Iterator[list[list[Any]]]:
+def _arrow_parts(batch: Any, size: int, kinds: Kinds) -> Iterator[list[list[Any]]]:
+    names = batch.schema.names
+    readers = [READERS.get(kinds[name]) if name in kinds else None for name in names]
     for start in range(0, batch.num_rows, size):
         part = batch.slice(start, size)
-        yield [_arrow_values(name, part.column(place)) for place, name in enumerate(part.schema.names)]
+        columns = [_arrow_values(name, part.column(place)) for place, name in enumerate(names)]
+        yield from read_all(names, columns, readers)
 
 
 def _arrow_values(name: str, column: Any) -> list[Any]:
@@ -224,3 +241,55 @@ def _arrow_values(name: str, column: Any) -> list[Any]:
             f"column {name!r} holds times that Python has not",
             hint="they go to microseconds and to the years 1 to 9999",
         ) from exc
+
+
+# What has no type of its own in Arrow data: the kind of column it goes into says how it is read.
+
+
+def read_all(
+    names: Sequence[str], columns: Sequence[list[Any]], readers: Sequence[Read | None]
+) -> Iterator[list[list[Any]]]:
+    """The columns as the table has them; if a value is refused, the rows before it, and then the refusal."""
+    found = [_read(name, values, read) for name, values, read in zip(names, columns, readers, strict=True)]
+    count, fault = min(((len(values), fault) for values, fault in found), key=lambda pair: pair[0])
+    if count:
+        yield [values[:count] for values, _ in found]
+    if fault is not None:
+        raise fault
+
+
+def _read(name: str, values: list[Any], read: Read | None) -> tuple[list[Any], ValueRefused | None]:
+    if read is None:
+        return values, None
+    found: list[Any] = []
+    try:
+        for value in values:
+            found.append(None if value is None else read(value))
+    except ValueRefused as exc:
+        return found, ValueRefused(f"column {name!r}: {exc.message}", hint=exc.hint)
+    return found, None
+
+
+def _bytes(value: Any) -> Any:
+    if type(value) is not bytes or not has_mark(value):
+        return value
+    try:
+        return unframe(value)
+    except DatabaseError as exc:
+        raise ValueRefused(exc.message) from exc
+
+
+def _uuid(value: Any) -> Any:
+    return UUID(bytes=value) if type(value) is bytes and len(value) == 16 else value
+
+
+def _json(value: Any) -> Any:
+    if type(value) is not str:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueRefused("the text is no JSON", hint="a text in JSON stands in quotes") from None
+
+
+READERS: dict[KindName, Read] = {"bytes": _bytes, "uuid": _uuid, "json": _json}

@@ -24,7 +24,7 @@ class Arrow:
     """Some rows as Arrow arrays, if they can be had, or as chunks of Python's values."""
 
     arrays: Callable[[], Sequence[Any] | None]
-    plain: Callable[[], Iterator[Chunk]]
+    plain: Callable[[frames.Kinds], Iterator[Chunk]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def source_of(rows: Any, default: Names, columns: Sequence[str] | None, size: in
     picked = _picked(columns)
     framed = frames.columns_of(rows, size)
     if framed is not None:
-        return Source(_framed(framed, picked), partial(frames.is_inert, rows))
+        return Source(framed_chunks(framed, picked), partial(frames.is_inert, rows))
     if isinstance(rows, (str, bytes, bytearray)) or not isinstance(rows, Iterable):
         raise InvalidQuery(f"rows must be a list of dicts, not {type(rows).__name__}", hint=f"or {_FORMS}")
     if hasattr(rows, "keys"):
@@ -82,7 +82,8 @@ def _picked(columns: Sequence[str] | None) -> Names | None:
     return names
 
 
-def _framed(framed: Iterator[frames.Part], picked: Names | None) -> Iterator[Chunk]:
+def framed_chunks(framed: Iterator[frames.Part], picked: Names | None = None) -> Iterator[Chunk]:
+    """The parts of a frame, or those of its columns that are ``picked``."""
     for part in framed:
         names = part.names
         wanted = names if picked is None else picked
@@ -92,8 +93,8 @@ def _framed(framed: Iterator[frames.Part], picked: Names | None) -> Iterator[Chu
 
 
 def _of_part(part: frames.Part, names: Names, places: list[int]) -> Chunk:
-    def plain() -> Iterator[Chunk]:
-        for columns in part.values():
+    def plain(kinds: frames.Kinds) -> Iterator[Chunk]:
+        for columns in part.values(kinds):
             yield Chunk(names, [columns[place] for place in places], len(columns[0]))
 
     def arrays() -> Sequence[Any] | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from holdfast.core import frames
 from holdfast.core.executor import Executor
 from holdfast.core.sources import Arrow, Chunk, Names
 from holdfast.engines.base import Column
-from holdfast.errors import DatabaseError, ImportFailed, InvalidQuery, ValueRefused
+from holdfast.errors import ImportFailed, InvalidQuery
 from holdfast.io import entries
 from holdfast.io.arrow import BATCH_BYTES, TYPE_KEY, pyarrow, type_text
 from holdfast.types import Kind, KindName, classify
-from holdfast.types.array import has_mark, unframe
 
 
 def from_arrow(
@@ -109,20 +106,18 @@ class Batches:
                 plain = partial(self._plain, tuple(taken), arrays, readers)
                 yield Chunk(tuple(taken), (), part.num_rows, Arrow(partial(list, arrays), plain))
 
-    def _plain(self, names: Names, arrays: Sequence[Any], readers: Sequence[Any]) -> Iterator[Chunk]:
-        """The same as Python's values, up to one that is refused."""
+    def _plain(
+        self, names: Names, arrays: Sequence[Any], readers: Sequence[Any], kinds: frames.Kinds
+    ) -> Iterator[Chunk]:
+        """The same as Python's values, up to one that is refused; ``readers`` know the ``kinds``."""
         pa = pyarrow()
         for start in range(0, len(arrays[0]), _ROWS):
             found = [
-                _read_all(name, read, self._values(pa, name, array.slice(start, _ROWS)))
-                for name, read, array in zip(names, readers, arrays, strict=True)
+                self._values(pa, name, array.slice(start, _ROWS))
+                for name, array in zip(names, arrays, strict=True)
             ]
-            # A column ends before a value that is refused, and with it the rows.
-            count, fault = min(((len(values), fault) for values, fault in found), key=lambda pair: pair[0])
-            if count:
-                yield Chunk(names, [values[:count] for values, _ in found], count)
-            if fault is not None:
-                raise fault
+            for columns in frames.read_all(names, found, readers):
+                yield Chunk(names, columns, len(columns[0]))
 
     def _type(self, pa: Any, field: Any) -> str:
         """The declared type in the field's metadata if it goes with the field, otherwise the nearest."""
@@ -177,21 +172,6 @@ def _without_runs(array: Any) -> Any:
 def rows_within(size: int, rows: int, held: int) -> int:
     """How many of ``rows``, which weigh ``held`` bytes, are at most ``size`` bytes and a batch."""
     return max(1, min(_MOST_ROWS, size * rows // max(1, held)))
-
-
-def _read_all(
-    name: str, read: Callable[[Any], Any] | None, values: list[Any]
-) -> tuple[list[Any], ValueRefused | None]:
-    """The values as their column has them, up to the first that is refused, and that refusal."""
-    if read is None:
-        return values, None
-    found: list[Any] = []
-    try:
-        for value in values:
-            found.append(None if value is None else entries.read(name, read, value))
-    except ValueRefused as exc:
-        return found, exc
-    return found, None
 
 
 def _exact_type(pa: Any, type_: Any) -> Any:
@@ -259,29 +239,4 @@ def _kinds(kinds: Any) -> tuple[tuple[Callable[[Any], bool], KindName], ...]:
 def _read_as(pa: Any, kind: KindName, type_: Any) -> Callable[[Any], Any] | None:
     if kind == "integer" and _plain_type(pa, type_) == pa.uint64():
         return entries.within_64_bits
-    return _READERS.get(kind)
-
-
-def _bytes(value: Any) -> Any:
-    if type(value) is not bytes or not has_mark(value):
-        return value
-    try:
-        return unframe(value)
-    except DatabaseError as exc:
-        raise ValueRefused(exc.message) from exc
-
-
-def _uuid(value: Any) -> Any:
-    return UUID(bytes=value) if type(value) is bytes and len(value) == 16 else value
-
-
-def _json(value: Any) -> Any:
-    if type(value) is not str:
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        raise ValueRefused("the text is no JSON", hint="a text in JSON stands in quotes") from None
-
-
-_READERS: dict[KindName, Callable[[Any], Any]] = {"bytes": _bytes, "uuid": _uuid, "json": _json}
+    return frames.READERS.get(kind)

@@ -169,7 +169,7 @@ def _write(
 
 def _one_by_one(chunks: Iterator[Chunk]) -> Iterator[Any]:
     for chunk in chunks:
-        for part in chunk.arrow.plain() if chunk.arrow else (chunk,):
+        for part in chunk.arrow.plain({}) if chunk.arrow else (chunk,):
             yield from zip(*part.columns, strict=True)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core import bulk, query, rows, schema
 from holdfast.core.executor import Executor
-from holdfast.core.frames import pandas_values
+from holdfast.core.frames import of_series, pandas_values
 from holdfast.core.progress import track
+from holdfast.core.sources import Source, framed_chunks
 from holdfast.core.transaction import Transaction
 from holdfast.errors import ImportFailed, MissingDependency
 from holdfast.io.arrowrows import from_arrow
@@ -21,7 +22,6 @@ from holdfast.types import KindName
 if TYPE_CHECKING:
     import pandas as pd
 
-_BATCH = 10_000
 # What is read at once: rows that are still in the processor's cache when their columns are packed.
 _PORTION = 500
 
@@ -291,7 +291,9 @@ def from_dataframe(
             refuse_existing(table, if_exists)
             if if_exists == "replace":
                 rows.delete(executor, table, all_rows=True)
-        return bulk.insert_many(executor, table, _rows(columns, len(df)), advance=advance)
+        series = [column for _, column in columns]
+        parts = of_series(tuple(name for name, _ in columns), series, bulk.CHUNK)
+        return bulk.insert_many(executor, table, Source(framed_chunks(parts), lambda: True), advance=advance)
 
 
 def _columns(pd: Any, df: pd.DataFrame) -> list[tuple[str, Any]]:
@@ -346,17 +348,3 @@ def _type(pd: Any, name: str, series: Any) -> str:
 
 # By numpy's letters for kinds of dtypes.
 _TYPES = {"b": "BOOLEAN", "i": "INTEGER", "u": "INTEGER", "f": "REAL"}
-
-
-def _rows(columns: Sequence[tuple[str, Any]], length: int) -> Iterator[dict[str, Any]]:
-    names = [name for name, _ in columns]
-    batches = zip(*(_batches(series, _BATCH) for _, series in columns), strict=True)
-    for batch in batches:
-        for values in zip(*batch, strict=True):
-            yield dict(zip(names, values, strict=True))
-
-
-def _batches(series: Any, size: int) -> Iterator[list[Any]]:
-    """The values of a column as Python's own, so many at a time."""
-    for start in range(0, len(series), size):
-        yield pandas_values(series.iloc[start : start + size])
