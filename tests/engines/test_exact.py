@@ -582,3 +582,31 @@ def test_a_frame_goes_into_a_table_as_columns(db: holdfast.Database, monkeypatch
     monkeypatch.setattr(frames, "pandas_values", None if db.engine.name != "sqlite" else frames.pandas_values)
     assert db.from_dataframe(frame, "t", if_exists="append") == 5_000
     assert db.get("t", 4_999) == {"id": 4_999, "x": 4_999 / 7, "a b": "ü"}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("type_", "literal"),
+    [
+        ("TEXT", "x'00'"),
+        ("STRING", "1e999"),
+        ("BLOB", "'\\x00'"),
+        ("REAL", "'Infinity'"),
+        ("BOOLEAN", "'true'"),
+        ("TIMESTAMP", "x'00'"),
+        ("NUMERIC", "'NaN'"),
+        ("JSON", "x'00'"),
+        ("JSON", "1e999"),
+    ],
+)
+def test_what_a_file_would_change_is_refused(
+    db: holdfast.Database, engine_name: str, tmp_path: Path, form: str, type_: str, literal: str
+) -> None:
+    if engine_name != "sqlite":
+        pytest.skip("columns of PostgreSQL hold what their types say")
+    make(db, "t", {"a": type_}, theirs=True)
+    db.execute(f"INSERT INTO t VALUES (1, {literal})")
+    path = tmp_path / f"t.{form}"
+    with pytest.raises(NotSupported, match="column 'a' holds a"):
+        db.export("t", path)
+    assert not path.exists()

@@ -85,7 +85,7 @@ def _texts(name: str, kind: KindName | None, column: Iterable[Any]) -> list[str]
     types = set(map(type, column))
     if kind != "json" and types == {int}:
         return list(map(str, column))
-    if kind != "json" and types == {str}:
+    if kind not in values.READERS and types == {str}:
         return list(map(quoted, column))
     return ["null" if value is None else _json(name, kind, value) for value in column]
 
@@ -97,7 +97,8 @@ def _json(name: str, kind: KindName | None, value: Any) -> str:
         if type(value) is float and not math.isfinite(value) and kind in ("float", None):
             return f'"{value}"'.replace("inf", "Infinity").replace("nan", "NaN")
         as_text = _TEXTS.get(type(value))
-        if as_text is not None and not (kind == "other" and type(value) is bytes):
+        lost = (kind == "other" and type(value) is bytes) or values.is_misread(kind, value)
+        if as_text is not None and not lost:
             return as_text(value)
         if is_array(value) and kind in ("bytes", None):
             return quoted("\\x" + frame(value).hex())

@@ -8,6 +8,7 @@ in quotes and numbers do not.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time
@@ -101,13 +102,31 @@ def line(fields: Iterable[str | None], delimiter: str, null: str = "") -> str:
     return delimiter.join(texts) + "\n"
 
 
+def is_misread(kind: KindName | None, value: Any) -> bool:
+    """Whether a file would bring back another value, for it is none of its column's kind.
+
+    SQLite lets other programs put any value into any column.
+    """
+    if type(value) is bytes:
+        return kind not in ("bytes", "other", None)
+    if type(value) is float:
+        return kind == "text" and not math.isfinite(value)
+    if type(value) is not str or kind is None or kind not in READERS:
+        return False
+    try:
+        READERS[kind](value)
+    except ValueError:
+        return False
+    return True
+
+
 def _text(name: str, kind: KindName | None, value: Any) -> str:
     cause = None
     try:
         if kind == "json" or (type(value) in _NESTED and kind is None):
             return _json(value)
         as_text = _TEXTS.get(type(value))
-        if as_text is not None:
+        if as_text is not None and not is_misread(kind, value):
             return as_text(value)
         if is_array(value) and kind in ("bytes", None):
             return _hex(frame(value))
@@ -128,7 +147,7 @@ def reader(column: Column, *, carries_types: bool) -> Read:
     ``carries_types`` says that values of a column without a known type keep types of their own.
     """
     name = column.codec.kind.name
-    return _any if name == "other" and carries_types else _READERS.get(name, str)
+    return _any if name == "other" and carries_types else READERS.get(name, str)
 
 
 def _integer(text: str) -> int:
@@ -213,7 +232,7 @@ def _refusal(what: str) -> ValueRefused:
     return ValueRefused(f"is {what}")
 
 
-_READERS: dict[KindName, Read] = {
+READERS: dict[KindName, Read] = {
     "integer": _integer,
     "float": _float,
     "decimal": read_decimal,
