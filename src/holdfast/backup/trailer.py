@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -35,9 +36,12 @@ def seal(file: IO[bytes], found: Any, manifest: Manifest) -> None:
 
 def seal_file(path: Path, manifest: Manifest) -> None:
     """End a file that an engine's own tool wrote, and that nobody has open."""
-    with path.open("rb+") as file:
+    with path.open("rb+") as file, ThreadPoolExecutor(1) as aside:
+        # The disk is at work while the sum is made; what comes after it is little.
+        written = aside.submit(os.fsync, file.fileno())
         size = file.seek(0, os.SEEK_END)
         found = digest(file, size)
+        written.result()
         file.seek(size)
         seal(file, found, manifest)
 
