@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,14 +53,19 @@ def _known(name: str) -> list[tuple[int, int, Path]]:
     """The versions of a program that are here, with their places."""
     known: list[tuple[int, int, Path]] = []
     for number, path in enumerate(_candidates(name)):
-        try:
-            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
-        except OSError:
-            continue
-        version = re.search(r"\) (\d+)", done.stdout)
-        if done.returncode == 0 and version:
-            known.append((int(version[1]), -number, path))
+        with suppress(OSError):
+            version = _version(path, path.stat().st_mtime_ns)
+            if version:
+                known.append((version, -number, path))
     return known
+
+
+@lru_cache
+def _version(path: Path, changed: int) -> int | None:
+    """The version of a program, asked once for as long as its file stays as it is."""
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    version = re.search(r"\) (\d+)", done.stdout)
+    return int(version[1]) if done.returncode == 0 and version else None
 
 
 def _pg_dump(server: int) -> Path:
