@@ -37,11 +37,11 @@ def seal(file: IO[bytes], found: Any, manifest: Manifest) -> None:
 def seal_file(path: Path, manifest: Manifest) -> None:
     """End a file that an engine's own tool wrote, and that nobody has open."""
     with path.open("rb+") as file, ThreadPoolExecutor(1) as aside:
-        # The disk is at work while the sum is made; what comes after it is little.
-        written = aside.submit(os.fsync, file.fileno())
         size = file.seek(0, os.SEEK_END)
-        found = digest(file, size)
-        written.result()
+        summing = aside.submit(digest, file, size)
+        # The disk is at work while the sum is made; what comes after it is little.
+        os.fsync(file.fileno())
+        found = summing.result()
         file.seek(size)
         seal(file, found, manifest)
 
