@@ -8,6 +8,7 @@ folder, because SQLite keeps files beside its own, and no lock on a file of SQLi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -66,6 +67,9 @@ def replacing(path: Path) -> Iterator[Path]:
     with own_folder(target.parent) as folder:
         beside = folder / target.name
         yield beside
+        # SQLite says nothing of it when closing could not bring the file beside its own into it.
+        if any(other != beside for other in folder.iterdir()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(target)

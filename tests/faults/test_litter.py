@@ -69,6 +69,13 @@ def test_a_link_is_followed_and_a_failure_leaves_the_file(tmp_path: Path) -> Non
     assert (tmp_path / "real").read_text() == "new"
 
 
+def test_a_file_of_which_a_part_stayed_beside_it_is_not_published(tmp_path: Path) -> None:
+    (tmp_path / "new.db").write_text("old")
+    with pytest.raises(OSError, match="error"), replacing(tmp_path / "new.db") as beside:
+        assert [beside.with_name(name).touch() for name in ("new.db", "new.db-wal")]
+    assert (tmp_path / "new.db").read_text() == "old"
+
+
 def test_scratch_databases_of_dead_connections_are_dropped(
     server: servers.Server, direct: str, tmp_path: Path
 ) -> None:
