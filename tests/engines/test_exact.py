@@ -610,3 +610,27 @@ def test_what_a_file_would_change_is_refused(
     with pytest.raises(NotSupported, match="column 'a' holds a"):
         db.export("t", path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_digits_beyond_a_float_make_a_numeric_column(
+    db: holdfast.Database, engine_name: str, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / f"t.{form}"
+    rows = '{"f": 0.10000000000000001, "n": 0.12345678901234567890123}', '{"f": 1.5, "n": 0.5}'
+    path.write_text("\n".join(rows) if form == "jsonl" else f"[{','.join(rows)}]")
+    if engine_name == "sqlite":
+        with pytest.raises(ImportFailed, match="more digits than SQLite keeps"):
+            db.load("t", path)
+        assert not db.table_exists("t")
+        return
+    db.load("t", path)
+    wanted = [(0.1, Decimal("0.12345678901234567890123")), (1.5, Decimal("0.5"))]
+    assert sorted(tuple(row.values()) for row in db.select("t")) == wanted
+
+
+def test_a_number_beyond_all_decimals_is_named(db: holdfast.Database, tmp_path: Path) -> None:
+    db.create_table("t", {"n": "NUMERIC"})
+    (tmp_path / "t.jsonl").write_text('{"n": 1e99999999999999999999}')
+    with pytest.raises(ImportFailed, match="line 1"):
+        db.load("t", tmp_path / "t.jsonl")

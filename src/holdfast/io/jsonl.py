@@ -147,7 +147,7 @@ class Documents:
     refuse: jsontext.Refuse | None = None
     "Takes what is no object; otherwise that is an error."
 
-    def items(self, *, exact: bool) -> Iterator[jsontext.Item]:
+    def items(self, *, exact: bool | None) -> Iterator[jsontext.Item]:
         decode = jsontext.decoder(exact=exact)
         read = jsontext.array if self.is_array else jsontext.lines
         for number, value in read(self.path, self.name, decode, self.refuse):
@@ -166,7 +166,7 @@ class Documents:
         """A type for each key that is not ``known``, from the whole file."""
         samples: dict[str, dict[type, Any]] = {}
         skipped = set(known)
-        for _, row in self.items(exact=False):
+        for _, row in self.items(exact=None):
             for key, value in row.items():
                 if key not in skipped:
                     samples.setdefault(key, {})[type(value)] = value
@@ -175,6 +175,8 @@ class Documents:
     def _type(self, key: str, found: list[Any]) -> str:
         if any(isinstance(value, (dict, list)) for value in found):
             return "JSON"
+        if any(isinstance(value, Decimal) for value in found):
+            found = [value for value in found if not isinstance(value, float)]
         try:
             return type_of_values(found) or "TEXT"
         except TypeError as exc:

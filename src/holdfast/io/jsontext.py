@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -24,12 +24,15 @@ _MOST_OBJECT = 1 << 28
 _SPACE = re.compile(r"[ \t\r\n]*")
 # The longest word or escape that a block can end in the middle of: "-Infinity", "\\ud83d\\udf0a".
 _LONGEST_WORD = 16
+_MOST_DIGITS = 17
 
 
-def decoder(*, exact: bool) -> json.JSONDecoder:
-    """A strict decoder; ``exact`` reads numbers with a point as ``Decimal``."""
+def decoder(*, exact: bool | None) -> json.JSONDecoder:
+    """A strict decoder; ``exact`` reads numbers with a point as ``Decimal``, ``None`` only where need be."""
     return json.JSONDecoder(
-        parse_float=Decimal if exact else None, parse_constant=_no_constant, object_pairs_hook=_distinct
+        parse_float=_nearest if exact is None else _decimal if exact else None,
+        parse_constant=_no_constant,
+        object_pairs_hook=_distinct,
     )
 
 
@@ -178,6 +181,19 @@ def _reason(exc: Exception) -> str:
 
 class _Fault(ValueError):
     """What JSON text may hold by the letter of the standard library, and not here."""
+
+
+def _nearest(text: str) -> float | Decimal:
+    """A float, unless there are more digits than any float is written with."""
+    digits = text.lower().partition("e")[0].lstrip("-").replace(".", "").strip("0")
+    return float(text) if len(digits) <= _MOST_DIGITS else _decimal(text)
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise _Fault("a number is too large") from None
 
 
 def _no_constant(name: str) -> NoReturn:
