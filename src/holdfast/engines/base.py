@@ -639,6 +639,18 @@ class Documents(Protocol):
     def has_value(self, column: str, key: str) -> Fragment: ...
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedVector:
+    """A vector as it is stored: with the number and the id of its memory, and whose that is."""
+
+    n: int
+    user_id: str
+    agent_id: str | None
+    id: str
+    model: str
+    vector: NDArray[np.float32]
+
+
 class Vectors(Protocol):
     """Vectors of float32, in a column of the ``kind`` that :meth:`kind` said when its table was made."""
 
@@ -662,10 +674,8 @@ class Vectors(Protocol):
         """The vector as that mark takes it."""
         ...
 
-    def put(
-        self, raw: Any, table: str, kind: str, rows: Iterable[tuple[int, str, NDArray[np.float32]]]
-    ) -> None:
-        """Write vectors with the number of their memory and the name of their model; in a transaction."""
+    def put(self, raw: Any, table: str, kind: str, rows: Iterable[OwnedVector]) -> None:
+        """Write vectors into a table with the columns of :class:`OwnedVector` and their length."""
         ...
 
     def state(self, raw: Any) -> Any:

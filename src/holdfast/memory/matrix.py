@@ -91,11 +91,9 @@ class Matrices:
 def _read(executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
     vectors, layout = executor.engine.vectors, shape.layout
     stored = vectors.read(layout.vector_kind, f'{shape.vectors}."embedding"')
-    sql, given = scope.condition(shape.table)
+    sql, given = scope.condition(shape.vectors)
     rows = executor.rows(
-        f'SELECT {shape.table}."n", {shape.table}."id", {stored} FROM {shape.table} '
-        f'JOIN {shape.vectors} ON {shape.vectors}."n" = {shape.table}."n" '
-        f'WHERE {sql} AND {shape.vectors}."model" = ? ORDER BY {shape.table}."n"',
+        f'SELECT "n", "id", {stored} FROM {shape.vectors} WHERE {sql} AND "model" = ? ORDER BY "n"',
         [*given, layout.model],
     )
     if not rows:

@@ -101,11 +101,15 @@ class Searcher:
         distance = vectors.distance(layout.vector_kind, f'{self.shape.vectors}."embedding"')
         if distance is None:
             return self._by_matrix(vector, count)
-        sql, given = self.condition
-        table, own = self.shape.table, self.shape.vectors
+        own = self.shape.vectors
+        source, (sql, given) = own, self.scope.condition(own)
+        if self.is_filtered:
+            source = f'{self.shape.table} JOIN {own} ON {own}."n" = {self.shape.table}."n"'
+            # The tenant once: a planner without statistics would take two for very few rows.
+            sql, given = self.condition
         rows = self.executor.rows(
-            f'SELECT {table}."n", {distance} FROM {table} JOIN {own} ON {own}."n" = {table}."n" '
-            f'WHERE {own}."model" = ? AND {sql} ORDER BY 2, {table}."id" LIMIT ?',
+            f'SELECT {own}."n", {distance} FROM {source} '
+            f'WHERE {own}."model" = ? AND {sql} ORDER BY 2, {own}."id" LIMIT ?',
             [vectors.asked(vector), layout.model, *given, count],
         )
         return list(rows)

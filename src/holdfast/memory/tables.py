@@ -166,9 +166,13 @@ def _make(executor: Executor, layout: Layout) -> None:
         executor, layout.table, {"n": "INTEGER PRIMARY KEY", **COLUMNS}, unique=[["user_id", "id"]]
     )
     check = engine.vectors.check(layout.vector_kind, '"embedding"', '"dimension"')
+    collation = engine.features.binary_collation
+    text = "TEXT" if collation is None else f"TEXT COLLATE {quote(collation)}"
+    # Whose a vector is stands with it, so that it is compared without a look at its memory.
     executor.run(
         f'CREATE TABLE {quote(layout.vectors)} ("n" BIGINT NOT NULL REFERENCES {quote(layout.table)} ("n") '
-        'ON DELETE CASCADE, "model" TEXT NOT NULL, "dimension" BIGINT NOT NULL, '
+        f'ON DELETE CASCADE, "user_id" {text} NOT NULL, "agent_id" {text}, "id" {text} NOT NULL, '
+        f'"model" {text} NOT NULL, "dimension" BIGINT NOT NULL, '
         f'"embedding" {layout.vector_kind} NOT NULL, PRIMARY KEY ("n", "model"), CHECK ({check}))'
     )
     schema.create_table(
@@ -185,6 +189,7 @@ def _make(executor: Executor, layout: Layout) -> None:
     )
     indexes.create_index(executor, layout.table, ["user_id", "digest"], unique=True)
     indexes.create_index(executor, layout.table, ["user_id", "created_at", "id"])
+    indexes.create_index(executor, layout.vectors, ["user_id"])
     indexes.create_index(executor, layout.history, ["user_id", "id"])
     fulltext.enable(executor, layout.table, "text")
 

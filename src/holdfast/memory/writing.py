@@ -11,7 +11,7 @@ from uuid import UUID
 from holdfast.core import bulk
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import Fragment
+from holdfast.engines.base import Fragment, OwnedVector
 from holdfast.errors import (
     AlreadyExists,
     Error,
@@ -117,7 +117,12 @@ class Writer:
     def _put_vectors(self, records: Sequence[tuple[int, Record]]) -> None:
         layout, put = self.shape.layout, self.executor.engine.vectors.put
         rows = [
-            (n, layout.model, vector) for n, record in records if (vector := vector_of(record)) is not None
+            OwnedVector(
+                *(n, self.scope.user_id, getattr(record, "agent_id", None), str(record.id)),
+                *(layout.model, vector),
+            )
+            for n, record in records
+            if (vector := vector_of(record)) is not None
         ]
         if rows:
             self.executor.drive(lambda raw: put(raw, self.shape.vectors, layout.vector_kind, rows))

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from holdfast.engines.base import Run
+from holdfast.engines.base import OwnedVector, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ VECTOR = "VECTOR"
 # Any number that nobody else has chosen: only one session at a time may create the extension.
 _LOCK = 7_466_291_845_511_002
 _HEADER, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.pack("!h", -1)
+_NULL = struct.pack("!i", -1)
 _PIECE = 1 << 20
 
 
@@ -62,28 +63,38 @@ def asked(vector: NDArray[np.float32]) -> str:
     return "[" + ",".join(map(repr, vector.tolist())) + "]"
 
 
-def put(raw: Any, table: str, kind: str, rows: Iterable[tuple[int, str, NDArray[np.float32]]]) -> None:
-    """Write vectors with the number of their memory and the name of their model, by binary COPY."""
-    sql = f'COPY {table} ("n", "model", "dimension", "embedding") FROM STDIN (FORMAT BINARY)'
-    with raw.cursor() as cursor, cursor.copy(sql) as copy:
+def put(raw: Any, table: str, kind: str, rows: Iterable[OwnedVector]) -> None:
+    """Write vectors, by binary COPY."""
+    columns = '"n", "user_id", "agent_id", "id", "model", "dimension", "embedding"'
+    with (
+        raw.cursor() as cursor,
+        cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as copy,
+    ):
         for piece in _pieces(kind, rows):
             copy.write(piece)
 
 
-def _pieces(kind: str, rows: Iterable[tuple[int, str, NDArray[np.float32]]]) -> Iterator[bytes]:
+def _pieces(kind: str, rows: Iterable[OwnedVector]) -> Iterator[bytes]:
     piece = bytearray(_HEADER)
-    for n, model, vector in rows:
-        name = model.encode()
+    for row in rows:
         if kind == VECTOR:
-            data = struct.pack("!hh", len(vector), 0) + vector.astype(">f4").tobytes()
+            data = struct.pack("!hh", len(row.vector), 0) + row.vector.astype(">f4").tobytes()
         else:
-            data = vector.astype("<f4", copy=False).tobytes()
-        piece += struct.pack("!hiqi", 4, 8, n, len(name)) + name
-        piece += struct.pack("!iqi", 8, len(vector), len(data)) + data
+            data = row.vector.astype("<f4", copy=False).tobytes()
+        piece += struct.pack("!hiq", 7, 8, row.n)
+        piece += _text(row.user_id) + _text(row.agent_id) + _text(row.id) + _text(row.model)
+        piece += struct.pack("!iqi", 8, len(row.vector), len(data)) + data
         if len(piece) >= _PIECE:
             yield bytes(piece)
             piece.clear()
     yield bytes(piece + _END)
+
+
+def _text(value: str | None) -> bytes:
+    if value is None:
+        return _NULL
+    data = value.encode()
+    return struct.pack("!i", len(data)) + data
 
 
 def state(raw: Any) -> Any:

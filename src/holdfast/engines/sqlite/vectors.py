@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from holdfast.engines.base import Run
+from holdfast.engines.base import OwnedVector, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +47,18 @@ def asked(vector: NDArray[np.float32]) -> str:
     raise AssertionError
 
 
-def put(raw: Any, table: str, kind: str, rows: Iterable[tuple[int, str, NDArray[np.float32]]]) -> None:
-    """Write vectors with the number of their memory and the name of their model."""
+def put(raw: Any, table: str, kind: str, rows: Iterable[OwnedVector]) -> None:
+    """Write vectors."""
     raw.executemany(
-        f'INSERT INTO {table} ("n", "model", "dimension", "embedding") VALUES (?, ?, ?, ?)',
-        ((n, model, len(vector), vector.astype("<f4", copy=False).tobytes()) for n, model, vector in rows),
+        f'INSERT INTO {table} ("n", "user_id", "agent_id", "id", "model", "dimension", "embedding") '
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                *(row.n, row.user_id, row.agent_id, row.id, row.model, len(row.vector)),
+                row.vector.astype("<f4", copy=False).tobytes(),
+            )
+            for row in rows
+        ),
     )
 
 
