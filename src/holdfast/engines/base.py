@@ -172,7 +172,7 @@ class Connect(Protocol):
 
 
 _FIRST_ROWS = 16
-_BATCH_BYTES = 2 << 20
+_BATCH_BYTES = 1 << 20
 _SAMPLE = 8
 
 
