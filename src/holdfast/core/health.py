@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from holdfast.core.executor import Executor
 
 logger = logging.getLogger("holdfast")
+# Who wants to hear of retries says so; without this Python would print them.
+logger.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)

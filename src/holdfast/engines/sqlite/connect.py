@@ -52,7 +52,10 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             return _open(location, options, DURABILITY[durability])
         except driver_error as exc:
             error = translate(exc)
-            raise type(error)(f"{target.masked_url}: {error.message}", hint=error.hint) from exc
+            located = type(error)(f"{target.masked_url}: {error.message}", hint=error.hint)
+            if isinstance(located, ConnectionFailed):
+                located.is_temporary = False
+            raise located from exc
 
     anchor = open_connection() if target.path is None else None
     alchemy = sqlalchemy.create_engine(
