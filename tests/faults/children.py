@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -102,7 +102,9 @@ class Workers:
             talk.send(b".")
             if after is not None:
                 select.select([], [], [], after)
-                os.kill(pid, 9)
+                # It may have come to its end by then.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
             return _read(talk)
 
     def count(self, task: dict[str, Any], calls: tuple[str, ...] = WRITES) -> Counter[str]:
