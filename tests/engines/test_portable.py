@@ -573,7 +573,7 @@ def test_killed_in_writing_and_restoring(
     changed = content(db)
     write = """
         url, path = sys.argv[1:]
-        portable.Writer.close = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+        portable.Writer.__exit__ = lambda self, *_: os.kill(os.getpid(), signal.SIGKILL)
         with holdfast.connect(url) as db:
             db.backup_database(path)
     """
