@@ -128,6 +128,10 @@ class Executor:
         session = Session(fairy, *self.engine.connect.hold(fairy.dbapi_connection))
         self._local.session = session
         self._sessions.add(session)
+        if not self._open:
+            # Closed while this connection was made, and not seen by what closed the others.
+            self.discard(session)
+            raise ClosedError("this database has been closed", hint="connect again")
         return session
 
     def _connected(self, waiting: Iterator[float]) -> PoolProxiedConnection:
