@@ -13,7 +13,7 @@ from holdfast.engines.postgres.liveness import command
 # A standby that was promoted goes on with the numbers of transactions, and they are others then.
 _IDENTITY = (
     "SELECT system_identifier::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) "
-    "FROM pg_control_system()"
+    "|| ' ' || extract(epoch FROM pg_postmaster_start_time())::text FROM pg_control_system()"
 )
 _ENDING_SECONDS = 5
 
@@ -46,9 +46,15 @@ def fate(raw: Any, of: Ticket) -> bool | None:
 
     One that is still in progress has lost its client, and is ended first.
     """
-    if of.server is None or raw.server != of.server:
+    if of.server is None or raw.server is None:
         return None
     cursor = RawCursor(raw)
+    if raw.server != of.server:
+        if raw.server.rpartition(" ")[0] != of.server.rpartition(" ")[0]:
+            return None
+        # A server that crashed gives numbers again that it had not written down: only of one that is known
+        # to have failed it is sure that the first holder of the number did not commit.
+        return False if _status(cursor, of) == "aborted" else None
     if _status(cursor, of) == "in progress":
         # The number names the backend better than its process, whose id may be another's by now.
         cursor.execute(
