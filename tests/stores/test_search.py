@@ -16,7 +16,6 @@ from holdfast import errors, memory
 from holdfast.memory import Message, Passage, SQLStore
 
 Open = Callable[..., SQLStore]
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -149,10 +148,11 @@ def test_by_text_more_and_rarer_words_come_first(store: SQLStore) -> None:
 
 @pytest.mark.usefixtures("needs_vectors")
 def test_hybrid_is_reciprocal_rank_fusion(store: SQLStore) -> None:
+    now = datetime.now(UTC)
     both, near, worded = (
-        Passage("tea and cake", [1, 0.2], created_at=NOW - timedelta(days=10)),
-        Passage("coffee", [1, 0.1], created_at=NOW),
-        Passage("tea tea tea", [-1, 0], created_at=NOW - timedelta(days=1)),
+        Passage("tea and cake", [1, 0.2], created_at=now - timedelta(days=10)),
+        Passage("coffee", [1, 0.1], created_at=now),
+        Passage("tea tea tea", [-1, 0], created_at=now - timedelta(days=1)),
     )
     store.insert_many([both, near, worded])
     hits = store.query("tea", [1, 0], mode="hybrid")
