@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
-from holdfast.engines.base import Content
+from holdfast.engines.copying import Content
 from holdfast.errors import TransactionError
 
 

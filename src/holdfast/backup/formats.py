@@ -12,7 +12,8 @@ from holdfast.backup import own, plain, portable
 from holdfast.backup.manifest import Manifest
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
-from holdfast.engines.base import Content, Engine
+from holdfast.engines.base import Engine
+from holdfast.engines.copying import Content
 from holdfast.errors import NotSupported
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast._version import __version__
-from holdfast.engines.base import Content
+from holdfast.engines.copying import Content
 from holdfast.errors import BackupCorrupt, BackupError
 from holdfast.settings import Target
 

@@ -16,7 +16,7 @@ from holdfast.backup.trailer import checked, seal_file
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import Content
+from holdfast.engines.copying import Content
 from holdfast.errors import BackupCorrupt, BackupError, NotABackup, NotSupported
 
 

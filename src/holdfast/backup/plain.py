@@ -28,7 +28,7 @@ from holdfast.backup.trailer import checked, cut_short, seal
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import Content
+from holdfast.engines.copying import Content
 from holdfast.engines.sqltext import iter_statements
 from holdfast.errors import BackupCorrupt, BackupError, NotABackup
 

@@ -24,7 +24,8 @@ from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
 from holdfast.engines.arrow import pyarrow, untagged
-from holdfast.engines.base import Column, Content, Fill, Misfit, TableInfo
+from holdfast.engines.base import Column, TableInfo
+from holdfast.engines.copying import Content, Fill, Misfit
 from holdfast.engines.dialects import SQLITE, Dialect
 from holdfast.errors import BackupCorrupt, BackupError, NotSupported
 from holdfast.transfer.copy import Batches, carry, prove

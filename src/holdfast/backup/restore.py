@@ -18,7 +18,7 @@ from holdfast.backup.report import Report
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance, track
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import Content
+from holdfast.engines.copying import Content
 from holdfast.errors import (
     BackupError,
     ConnectionFailed,

@@ -15,8 +15,9 @@ from holdfast.core.rows import CONFLICTS, conflict_sql, count_argument, named_re
 from holdfast.core.sources import Chunk, Names, Source, source_of
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode, qualified
-from holdfast.engines.base import Batch, Load, Packed, Packer, TableInfo, Writer
+from holdfast.engines.base import TableInfo
 from holdfast.engines.names import quote_identifier
+from holdfast.engines.writing import Batch, Load, Packed, Packer, Writer
 from holdfast.errors import (
     ConnectionLost,
     DatabaseBusy,

@@ -12,7 +12,8 @@ from holdfast.core import bulk, rows, schema
 from holdfast.core.executor import Executor
 from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
-from holdfast.engines.base import Batch, Column
+from holdfast.engines.base import Column
+from holdfast.engines.writing import Batch
 from holdfast.errors import (
     ColumnNotFound,
     Error,

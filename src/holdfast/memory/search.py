@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from holdfast.core.executor import Executor
-from holdfast.engines.base import Fragment, Term
+from holdfast.engines.base import Fragment
+from holdfast.engines.searching import Term
 from holdfast.errors import InvalidQuery, NotSupported
 from holdfast.memory.matrix import Matrices
 from holdfast.memory.records import Record, Vector

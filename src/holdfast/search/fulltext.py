@@ -11,7 +11,8 @@ from holdfast.core.executor import Executor
 from holdfast.core.rows import count_argument, reading_of
 from holdfast.core.schema import altering
 from holdfast.core.where import Params, Where, condition, order_sql, orders
-from holdfast.engines.base import Marked, Matching, SearchIndex, TableInfo, Term
+from holdfast.engines.base import TableInfo
+from holdfast.engines.searching import Marked, Matching, SearchIndex, Term
 from holdfast.engines.words import WORD
 from holdfast.errors import ColumnNotFound, InvalidQuery, SchemaError, did_you_mean
 

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import RawCursor
 
 from holdfast.engines.arrow import pyarrow, pyarrow_csv
-from holdfast.engines.base import Outline
+from holdfast.engines.copying import Outline
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.engines.postgres import dump
 from holdfast.engines.postgres.outline import left_of, statements

@@ -11,8 +11,9 @@ from typing import Any
 
 from psycopg import Error, RawCursor
 
-from holdfast.engines.base import Batch, Column, Load, Run
+from holdfast.engines.base import Column, Run
 from holdfast.engines.names import quote_identifier
+from holdfast.engines.writing import Batch, Load
 from holdfast.types import Kind
 
 LEAST = 20

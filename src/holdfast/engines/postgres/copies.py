@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from holdfast.engines.base import Content, Copy, RawRows
+from holdfast.engines.copying import Content, Copy, RawRows
 from holdfast.engines.postgres import dump
 from holdfast.engines.postgres.programs import dumping, restoring
 from holdfast.engines.sqltext import POSTGRES, iter_statements

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import RawCursor
 
-from holdfast.engines.base import Content, Run
+from holdfast.engines.base import Run
+from holdfast.engines.copying import Content
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.engines.postgres.embedded import bin_directory
 from holdfast.engines.postgres.load import load

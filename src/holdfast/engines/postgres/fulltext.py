@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from holdfast.engines.base import Marked, Matching, Run, SearchIndex, TableInfo, Term
+from holdfast.engines.base import Run, TableInfo
 from holdfast.engines.names import MAX_BYTES
 from holdfast.engines.names import quote_identifier as quote
+from holdfast.engines.searching import Marked, Matching, SearchIndex, Term
 from holdfast.engines.words import WORD, separator_class
 
 PREFIX = "hf_search_"

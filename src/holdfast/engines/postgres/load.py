@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import RawCursor
 
-from holdfast.engines.base import Fill, RawRows, Script
+from holdfast.engines.copying import Fill, RawRows, Script
 from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqltext import POSTGRES, Token, first_word, tokens
 from holdfast.errors import BackupError, SchemaError

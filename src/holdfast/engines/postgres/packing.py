@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import RawCursor
 
-from holdfast.engines.base import Batch, Column, Load, Packed
+from holdfast.engines.base import Column
 from holdfast.engines.names import quote_identifier
 from holdfast.engines.postgres.columnar import DAYS, EPOCH_DAYS, HEADER, MICROSECONDS, TRAILER
+from holdfast.engines.writing import Batch, Load, Packed
 from holdfast.types import Kind, KindName
 from holdfast.types.array import MARK
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from holdfast.engines.arrow import pyarrow, tagged, untagged
-from holdfast.engines.base import Misfit, Outline
+from holdfast.engines.copying import Misfit, Outline
 from holdfast.engines.sqlite import dump
 from holdfast.engines.sqltext import SQLITE, iter_statements
 from holdfast.types import classify

@@ -8,8 +8,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from holdfast.engines.base import Batch, Load, Run, TableInfo
+from holdfast.engines.base import Run, TableInfo
 from holdfast.engines.names import quote_identifier
+from holdfast.engines.writing import Batch, Load
 
 ROWS = 100
 ROWS_OF_UPDATES = 500

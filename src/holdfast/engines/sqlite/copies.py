@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from holdfast.engines.base import Content, Copy
+from holdfast.engines.copying import Content, Copy
 from holdfast.engines.names import quote_identifier
 from holdfast.engines.sqlite import dump
 from holdfast.engines.sqltext import SQLITE, iter_statements

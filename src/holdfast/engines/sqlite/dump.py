@@ -19,7 +19,8 @@ from math import frexp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from holdfast.engines.base import Content, Fill, RawRows, Run, Script
+from holdfast.engines.base import Run
+from holdfast.engines.copying import Content, Fill, RawRows, Script
 from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqlite import fulltext
 from holdfast.engines.sqlite.tabletext import folded

@@ -21,8 +21,9 @@ from contextlib import closing
 from itertools import count
 from typing import Any
 
-from holdfast.engines.base import Marked, Matching, Run, SearchIndex, TableInfo, Term
+from holdfast.engines.base import Run, TableInfo
 from holdfast.engines.names import unquote_identifier
+from holdfast.engines.searching import Marked, Matching, SearchIndex, Term
 from holdfast.engines.sqltext import SQLITE, tokens
 from holdfast.engines.words import MARKS_OF_SYMBOLS, WORD
 from holdfast.errors import NotSupported
