@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from holdfast.database import Database, open_database
+from holdfast.memory.embedding import Embed
 from holdfast.memory.history import Change
 from holdfast.memory.model import get_db_model
 from holdfast.memory.paging import Page
@@ -19,11 +20,11 @@ from holdfast.memory.records import Message, Passage, Record, Source
 from holdfast.memory.search import Hit, Hits
 from holdfast.memory.sql_store import (
     CONNECTORS,
-    Embed,
     PostgresStorageConnector,
     SQLiteStorageConnector,
     SQLStore,
 )
+from holdfast.memory.store import Store
 
 __all__ = [
     "Change",
@@ -37,6 +38,7 @@ __all__ = [
     "SQLStore",
     "SQLiteStorageConnector",
     "Source",
+    "Store",
     "get_db_model",
     "get_storage_connector",
     "open",

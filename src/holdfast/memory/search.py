@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from holdfast.core.executor import Executor
-from holdfast.engines.base import Fragment
 from holdfast.engines.searching import Term
-from holdfast.errors import InvalidQuery, NotSupported
-from holdfast.memory.matrix import Matrices
+from holdfast.errors import InvalidQuery
+from holdfast.memory.nearest import Among, Leg, VectorLeg
 from holdfast.memory.records import Record, Vector
-from holdfast.memory.rows import Shape
-from holdfast.memory.scope import Scope
 from holdfast.search.fulltext import LONGEST_WORD, parse
 
 MODES = ("vector", "text", "hybrid")
@@ -48,8 +44,6 @@ _COMMON = frozenset(
         *("where", "which", "who", "why", "will", "with", "you", "your"),
     ]
 )
-Leg = list[tuple[int, float]]
-"""The numbers of memories, the best first, with the measure of the leg."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,69 +77,23 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """Searches one store for one tenant; ``condition`` is the filter and the tenant's."""
+    """Searches among memories, by vector as their backend does."""
 
-    executor: Executor
-    shape: Shape
-    scope: Scope
-    matrices: Matrices
-    condition: Fragment
-    is_filtered: bool
-
-    def by_vector(self, vector: Vector, count: int) -> Leg:
-        """The nearest memories with their cosine distances.
-
-        Raises:
-            NotSupported: if this server has no pgvector.
-        """
-        vectors, layout = self.executor.engine.vectors, self.shape.layout
-        distance = vectors.distance(layout.vector_kind, f'{self.shape.vectors}."embedding"')
-        if distance is None:
-            return self._by_matrix(vector, count)
-        own = self.shape.vectors
-        source, (sql, given) = own, self.scope.condition(own)
-        if self.is_filtered:
-            source = f'{self.shape.table} JOIN {own} ON {own}."n" = {self.shape.table}."n"'
-            # The tenant once: a planner without statistics would take two for very few rows.
-            sql, given = self.condition
-        rows = self.executor.rows(
-            f'SELECT {own}."n", {distance} FROM {source} '
-            f'WHERE {own}."model" = ? AND {sql} ORDER BY 2, {own}."id" LIMIT ?',
-            [vectors.asked(vector), layout.model, *given, count],
-        )
-        return list(rows)
-
-    def _by_matrix(self, vector: Vector, count: int) -> Leg:
-        if self.executor.drive(self.executor.engine.vectors.state) is None:
-            raise NotSupported(
-                "this memory cannot be searched by vector: it was made on a server without pgvector, or "
-                "without the right to create it",
-                hint="have an administrator install pgvector and run CREATE EXTENSION vector, and write the "
-                "memories into one of another name; mode='text' works as it is",
-            )
-        matrix = self.matrices.matrix(self.executor, self.shape, self.scope)
-        if matrix is None:
-            return []
-        among = None
-        if self.is_filtered:
-            sql, given = self.condition
-            among = [n for (n,) in self.executor.rows(self._numbers(sql), given)]
-        return matrix.nearest(vector, count, among) if among is None or among else []
-
-    def _numbers(self, sql: str) -> str:
-        return f'SELECT {self.shape.table}."n" FROM {self.shape.table} WHERE {sql}'
+    among: Among
+    leg: VectorLeg
 
     def by_text(self, text: str, count: int) -> Leg:
         """The memories with the words of ``text`` that say most, and the database's measure of them."""
         terms = _telling(parse(text))
         if not any(not term.is_excluded for term in terms):
             return []
-        parts = self.executor.engine.fulltext.matching(self.shape.search, terms, any_word=True)
-        sql, given = self.condition
-        rows = self.executor.rows(
-            f'SELECT {self.shape.table}."n", {parts.score[0]} FROM {parts.source[0]} '
+        executor, table = self.among.executor, self.among.shape.table
+        parts = executor.engine.fulltext.matching(self.among.shape.search, terms, any_word=True)
+        sql, given = self.among.condition
+        rows = executor.rows(
+            f'SELECT {table}."n", {parts.score[0]} FROM {parts.source[0]} '
             f"WHERE {parts.condition[0]} AND {sql} "
-            f'ORDER BY 2 DESC, {self.shape.table}."id" LIMIT ?',
+            f'ORDER BY 2 DESC, {table}."id" LIMIT ?',
             [*parts.score[1], *parts.source[1], *parts.condition[1], *given, count],
         )
         return [(n, float(score)) for n, score in rows]
@@ -154,13 +102,14 @@ class Searcher:
         """The memories of these numbers."""
         if not numbers:
             return {}
-        sql, given = self.scope.condition(self.shape.table)
-        rows = self.executor.rows(
-            f'SELECT {self.shape.listing}, {self.shape.table}."n" FROM {self.shape.source} '
-            f'WHERE {sql} AND {self.shape.table}."n" IN ({", ".join("?" * len(numbers))})',
-            [self.shape.layout.model, *given, *numbers],
+        shape = self.among.shape
+        sql, given = self.among.scope.condition(shape.table)
+        rows = self.among.executor.rows(
+            f'SELECT {shape.listing}, {shape.table}."n" FROM {shape.source} '
+            f'WHERE {sql} AND {shape.table}."n" IN ({", ".join("?" * len(numbers))})',
+            [shape.layout.model, *given, *numbers],
         )
-        return {row[-1]: self.shape.record(row) for row in rows}
+        return {row[-1]: shape.record(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +125,23 @@ class Question:
         """The hits; asked again if memories went away while it looked."""
         hits = Hits()
         for _ in range(_TRIES):
-            legs = self._legs(searcher)
+            legs, is_complete = self._legs(searcher)
             hits, is_whole = self._hits(searcher, legs)
+            hits.complete = is_complete
             if is_whole:
                 break
         return hits
 
-    def _legs(self, searcher: Searcher) -> dict[str, Leg]:
+    def _legs(self, searcher: Searcher) -> tuple[dict[str, Leg], bool]:
         is_hybrid = self.text is not None and self.vector is not None
         count = max(4 * self.count, LEAST_CANDIDATES) if is_hybrid else self.count
-        legs = {}
+        legs, is_complete = {}, True
         if self.vector is not None:
-            legs["vector"] = searcher.by_vector(self.vector, count)
+            found = searcher.leg.nearest(searcher.among, self.vector, count)
+            legs["vector"], is_complete = found.leg, found.is_complete
         if self.text is not None:
             legs["text"] = searcher.by_text(self.text, count)
-        return legs
+        return legs, is_complete
 
     def _hits(self, searcher: Searcher, legs: dict[str, Leg]) -> tuple[Hits, bool]:
         ranks: dict[int, dict[str, int]] = {}

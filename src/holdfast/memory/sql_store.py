@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from holdfast.core.executor import Executor
@@ -14,7 +14,6 @@ from holdfast.core.progress import track
 from holdfast.core.rows import count_argument
 from holdfast.core.transaction import Transaction
 from holdfast.database import Database
-from holdfast.engines.base import Fragment
 from holdfast.errors import (
     ConfigurationError,
     InvalidQuery,
@@ -24,28 +23,17 @@ from holdfast.errors import (
     did_you_mean,
 )
 from holdfast.memory import tables
+from holdfast.memory.embedding import Embed, Embedding
 from holdfast.memory.filters import Filters, compiled
 from holdfast.memory.history import Change, Historian, undone
-from holdfast.memory.matrix import Matrices
-from holdfast.memory.paging import Page, beyond, cursor_of
-from holdfast.memory.records import (
-    Record,
-    Vector,
-    as_id,
-    as_moment,
-    as_vector,
-    microseconds,
-    records_of,
-)
-from holdfast.memory.rows import Shape, changed
+from holdfast.memory.nearest import Among, InDatabase, VectorLeg
+from holdfast.memory.paging import Page
+from holdfast.memory.reading import Reader
+from holdfast.memory.records import Record, as_id, as_moment, records_of
+from holdfast.memory.rows import Shape
 from holdfast.memory.scope import scope_of
 from holdfast.memory.search import MODES, Hits, Question, Searcher, half_life_of
 from holdfast.memory.writing import Writer
-from holdfast.types.text import storable
-
-Embed = Callable[[Sequence[str]], Any]
-"""Takes texts and gives a vector for each; its attribute ``model``, if it has one, names the vectors."""
-DEFAULT_MODEL = "default"
 
 
 class SQLStore:
@@ -78,16 +66,18 @@ class SQLStore:
             )
         self._scope = scope_of(user_id, agent_id)
         self._kind, self._name = kind, kind if name is None else name
-        self._dimension, self._embed = _dimension(dimension), embed
-        self._model = str(getattr(embed, "model", None) or DEFAULT_MODEL)
-        self._agreed: int | None = None
-        self._matrices = Matrices()
+        self._embedding = Embedding(embed, dimension)
+        self._leg = self._vector_leg()
         self._shape()
+
+    def _vector_leg(self) -> VectorLeg:
+        """How this backend finds what is nearest to a vector."""
+        return InDatabase()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r} in {self._database.url}>"
 
-    def __enter__(self) -> SQLStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -123,7 +113,7 @@ class SQLStore:
     @property
     def dimension(self) -> int | None:
         """How many numbers a vector has; ``None`` until there is one."""
-        known = self._dimension or self._agreed or self._shape().layout.dimension
+        known = self._embedding.dimension or self._embedding.known(self._shape().layout)
         if known is None:
             layout = tables.found(self._executor, self._kind, self._name)
             known = None if layout is None else layout.dimension
@@ -131,10 +121,11 @@ class SQLStore:
 
     def _shape(self) -> Shape:
         """How rows are written and read, worked out once and again when the schema has changed."""
-        key = ("memory", self._kind, self._name, self._model, self._dimension)
+        model, dimension = self._embedding.model, self._embedding.dimension
+        key = ("memory", self._kind, self._name, model, dimension)
         shape: Shape | None = self._executor.plans.get(key)
         if shape is None:
-            layout = tables.ensure(self._executor, self._kind, self._name, self._dimension, self._model)
+            layout = tables.ensure(self._executor, self._kind, self._name, dimension, model)
             # Connections that were open before another process made the tables must learn of the search.
             self._executor.forget()
             if self._executor.in_transaction:
@@ -181,7 +172,7 @@ class SQLStore:
         records = self._ready(given)
         writer = self._writer()
         with Transaction(self._executor):
-            dimension = self._dimension_of(records)
+            dimension = self._embedding.settle(self._executor, self._shape().layout, records)
             if len(records) == 1:
                 ids = [writer.insert(records[0], exists_ok)]
             else:
@@ -198,7 +189,7 @@ class SQLStore:
         """
         records = self._ready([record])
         with Transaction(self._executor):
-            dimension = self._dimension_of(records)
+            dimension = self._embedding.settle(self._executor, self._shape().layout, records)
             self._writer().update(records[0])
         self._agree_on(dimension)
         return records[0].id
@@ -244,45 +235,11 @@ class SQLStore:
             except ValueRefused as exc:
                 exc.row_number = number
                 raise
-        if self._embed is not None:
-            wanted = [at for at, record in enumerate(records) if _wants_vector(record)]
-            vectors = self._vectors([getattr(records[at], "text", "") for at in wanted])
-            for at, vector in zip(wanted, vectors, strict=True):
-                records[at] = changed(records[at], embedding=vector)
-        return records
-
-    def _vectors(self, texts: Sequence[str]) -> list[Vector]:
-        """What the embedder makes of texts, checked."""
-        if not texts or self._embed is None:
-            return []
-        found = list(self._embed(list(texts)))
-        if len(found) != len(texts):
-            raise ValueRefused(f"the embedder gave {len(found)} vectors for {len(texts)} texts")
-        return [as_vector(vector) for vector in found]
-
-    def _dimension_of(self, records: Sequence[Record]) -> int | None:
-        """The dimension of the store, which its first vector says; others are refused."""
-        layout = self._shape().layout
-        known = layout.dimension or self._agreed
-        for number, record in enumerate(records, 1):
-            vector: Vector | None = getattr(record, "embedding", None)
-            if vector is None:
-                continue
-            if known is None:
-                wanted = self._dimension or len(vector)
-                known = tables.set_dimension(self._executor, layout, wanted)
-            if len(vector) != known:
-                error = ValueRefused(
-                    f"the embedding has {len(vector)} numbers, and this memory's have {known}",
-                    hint="an embedder of another model needs a memory of another name",
-                )
-                error.row_number = number
-                raise error
-        return known
+        return self._embedding.filled(records)
 
     def _agree_on(self, dimension: int | None) -> None:
         if not self._executor.in_transaction:
-            self._agreed = dimension
+            self._embedding.agree_on(dimension)
 
     # History
 
@@ -325,14 +282,15 @@ class SQLStore:
             NotFoundError: if there is none of this user's.
             ValueRefused: if it is no UUID.
         """
-        found = self._read((f'{self._shape().table}."id" = ?', [str(as_id(id))]))
+        found = self._reader().records((f'{self._shape().table}."id" = ?', [str(as_id(id))]))
         if not found:
             raise NotFoundError("there is no memory of that id")
         return found[0]
 
     def get_all(self, filters: Filters = None, limit: int | None = None) -> list[Record]:
         """All memories that satisfy ``filters``, or the first ``limit``, the oldest first."""
-        return self._read(self._filter(filters), limit=limit)
+        reader = self._reader()
+        return reader.records(reader.filter(filters), limit=limit)
 
     def get_all_paginated(self, filters: Filters = None, page_size: int = 1000) -> Iterator[list[Record]]:
         """All memories that satisfy ``filters`` in lists of ``page_size``, the oldest first.
@@ -354,14 +312,7 @@ class SQLStore:
         Raises:
             InvalidQuery: if ``after`` is no cursor.
         """
-        if count_argument("limit", limit) == 0:
-            raise InvalidQuery("limit must be at least 1")
-        sql, given = self._filter(filters)
-        place, values = beyond(self._shape().table, after, reverse=reverse)
-        # One more shows whether there is a next page.
-        found = self._read((f"{sql} AND {place}", [*given, *values]), limit=limit + 1, reverse=reverse)
-        is_last = len(found) <= limit
-        return Page(found[:limit], None if is_last else cursor_of(found[limit - 1]))
+        return self._reader().page(after, limit, reverse, filters)
 
     def query_date(
         self,
@@ -371,13 +322,7 @@ class SQLStore:
         limit: int | None = None,
     ) -> list[Record]:
         """The memories made from ``start`` to ``end``, both with their zone and both included."""
-        sql, given = self._filter(filters)
-        column = f'{self._shape().table}."created_at"'
-        for operator, moment, noun in ((">=", start, "start"), ("<=", end, "end")):
-            if moment is not None:
-                sql += f" AND {column} {operator} ?"
-                given.append(microseconds(as_moment(moment, noun)))
-        return self._read((sql, given), limit=limit)
+        return self._reader().between(start, end, filters, limit)
 
     def query(
         self,
@@ -409,13 +354,12 @@ class SQLStore:
         count = count_argument("top_k", top_k)
         if count == 0:
             raise InvalidQuery("top_k must be at least 1")
-        asked = None if mode == "text" else self._asked(text, vector)
+        asked = None if mode == "text" else self._embedding.asked(text, vector, self.dimension)
         words = None if mode == "vector" else text
-        condition, is_filtered = self._within(self._filter(filters)), bool(filters)
-        searcher = Searcher(
-            self._executor, self._shape(), self._scope, self._matrices, condition, is_filtered
-        )
-        return Question(words, asked, count, half_life).ask(searcher)
+        reader = self._reader()
+        condition = reader.within(reader.filter(filters))
+        among = Among(self._executor, reader.shape, self._scope, condition, bool(filters))
+        return Question(words, asked, count, half_life).ask(Searcher(among, self._leg))
 
     def query_text(self, text: str, top_k: int = 10, filters: Filters = None) -> Hits:
         """The memories with the words of ``text``: ``query(text, mode="text")``."""
@@ -423,7 +367,7 @@ class SQLStore:
 
     def _mode(self, text: str | None, vector: Any, mode: str | None) -> str:
         if mode is None:
-            mode = "vector" if vector is not None or self._embed is not None else "text"
+            mode = "vector" if vector is not None or self._embedding.embed is not None else "text"
         if mode not in MODES:
             raise InvalidQuery(
                 f"unknown mode {str(mode)[:40]!r}", hint=did_you_mean(str(mode), MODES, "modes")
@@ -434,68 +378,26 @@ class SQLStore:
             raise InvalidQuery(
                 f"a query by {mode} needs a text" + (" or a vector" if mode == "vector" else "")
             )
-        if mode != "text" and vector is None and self._embed is None:
+        if mode != "text" and vector is None and self._embedding.embed is None:
             raise InvalidQuery(
                 f"a query by {mode} needs a vector", hint="give vector=, or open the memory with embed="
             )
         return mode
 
-    def _asked(self, text: str | None, vector: Any) -> Vector:
-        """The vector of a query."""
-        found = as_vector(vector) if vector is not None else self._vectors([storable(text or "")])[0]
-        dimension = self.dimension
-        if dimension is not None and len(found) != dimension:
-            raise ValueRefused(
-                f"the query's vector has {len(found)} numbers, and this memory's have {dimension}"
-            )
-        return found
-
     def size(self, filters: Filters = None) -> int:
         """How many memories satisfy ``filters``."""
-        sql, given = self._within(self._filter(filters))
-        return int(self._executor.scalar(f"SELECT count(*) FROM {self._shape().table} WHERE {sql}", given))
+        return self._reader().size(filters)
 
     def list_data_sources(self) -> list[str]:
         """The different values of ``data_source``, sorted."""
-        table = self._shape().table
-        sql, given = self._within((f'{table}."data_source" IS NOT NULL', []))
-        rows = self._executor.rows(f'SELECT DISTINCT {table}."data_source" FROM {table} WHERE {sql}', given)
-        return sorted(name for (name,) in rows)
+        return self._reader().data_sources()
 
     def list_loaded_data(self) -> list[str]:
         """The names of the stores here that hold passages of this user which are no agent's own."""
-        names = []
-        for layout in tables.stores(self._executor):
-            quoted = self._executor.engine.quote(layout.table)
-            found = self._executor.rows(
-                f'SELECT 1 FROM {quoted} WHERE {quoted}."user_id" = ? AND {quoted}."agent_id" IS NULL '
-                f"AND {quoted}.\"kind\" = 'passage' LIMIT 1",
-                (self._scope.user_id,),
-            )
-            if found and layout.name not in names:
-                names.append(layout.name)
-        return names
+        return self._reader().loaded_data()
 
-    def _filter(self, filters: Filters) -> Fragment:
-        return compiled(self._executor.engine, self._shape().table, filters)
-
-    def _within(self, condition: Fragment) -> Fragment:
-        """A condition, and that of the tenant, which nothing leaves out."""
-        sql, given = self._scope.condition(self._shape().table)
-        return f"{sql} AND ({condition[0]})", [*given, *condition[1]]
-
-    def _read(self, condition: Fragment, *, limit: int | None = None, reverse: bool = False) -> list[Record]:
-        shape, direction = self._shape(), "DESC" if reverse else "ASC"
-        sql, given = self._within(condition)
-        text = (
-            f"SELECT {shape.listing} FROM {shape.source} WHERE {sql} "
-            f'ORDER BY {shape.table}."created_at" {direction}, {shape.table}."id" {direction}'
-        )
-        values: list[Any] = [shape.layout.model, *given]
-        if limit is not None:
-            text += " LIMIT ?"
-            values.append(count_argument("limit", limit))
-        return [shape.record(row) for row in self._executor.rows(text, values)]
+    def _reader(self) -> Reader:
+        return Reader(self._executor, self._shape(), self._scope)
 
 
 class SQLiteStorageConnector(SQLStore):
@@ -513,13 +415,3 @@ class PostgresStorageConnector(SQLStore):
 CONNECTORS: dict[str, type[SQLStore]] = {
     str(each.engine_name): each for each in (SQLiteStorageConnector, PostgresStorageConnector)
 }
-
-
-def _wants_vector(record: Record) -> bool:
-    return getattr(record, "embedding", record) is None and bool(getattr(record, "text", ""))
-
-
-def _dimension(given: Any) -> int | None:
-    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
-        return given
-    raise ConfigurationError("dimension is the number of numbers in a vector", hint="leave it out if unsure")

@@ -1,0 +1,91 @@
+"""The vectors of a store: who makes them, and of which model and dimension they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from holdfast.core.executor import Executor
+from holdfast.errors import ConfigurationError, ValueRefused
+from holdfast.memory import tables
+from holdfast.memory.records import Record, Vector, as_vector
+from holdfast.memory.rows import changed
+from holdfast.memory.tables import Layout
+from holdfast.types.text import storable
+
+Embed = Callable[[Sequence[str]], Any]
+"""Takes texts and gives a vector for each; its attribute ``model``, if it has one, names the vectors."""
+DEFAULT_MODEL = "default"
+
+
+class Embedding:
+    """What a store was opened with: an embedder or none, and a dimension if one was said."""
+
+    def __init__(self, embed: Embed | None, dimension: Any) -> None:
+        self.embed, self.dimension = embed, _dimension(dimension)
+        self.model = str(getattr(embed, "model", None) or DEFAULT_MODEL)
+        self._agreed: int | None = None
+
+    def known(self, layout: Layout) -> int | None:
+        """The dimension of the store, as far as it is known without asking the database."""
+        return layout.dimension or self._agreed
+
+    def agree_on(self, dimension: int | None) -> None:
+        """Remember the dimension that a committed transaction wrote."""
+        self._agreed = dimension
+
+    def filled(self, records: Sequence[Record]) -> list[Record]:
+        """The records, with vectors for those that want one."""
+        found = list(records)
+        if self.embed is not None:
+            wanted = [at for at, record in enumerate(found) if _wants_vector(record)]
+            vectors = self.of_texts([getattr(found[at], "text", "") for at in wanted])
+            for at, vector in zip(wanted, vectors, strict=True):
+                found[at] = changed(found[at], embedding=vector)
+        return found
+
+    def of_texts(self, texts: Sequence[str]) -> list[Vector]:
+        """What the embedder makes of texts, checked."""
+        if not texts or self.embed is None:
+            return []
+        found = list(self.embed(list(texts)))
+        if len(found) != len(texts):
+            raise ValueRefused(f"the embedder gave {len(found)} vectors for {len(texts)} texts")
+        return [as_vector(vector) for vector in found]
+
+    def asked(self, text: str | None, vector: Any, dimension: int | None) -> Vector:
+        """The vector of a query."""
+        found = as_vector(vector) if vector is not None else self.of_texts([storable(text or "")])[0]
+        if dimension is not None and len(found) != dimension:
+            raise ValueRefused(
+                f"the query's vector has {len(found)} numbers, and this memory's have {dimension}"
+            )
+        return found
+
+    def settle(self, executor: Executor, layout: Layout, records: Sequence[Record]) -> int | None:
+        """The dimension of the store, which its first vector says; others are refused."""
+        known = self.known(layout)
+        for number, record in enumerate(records, 1):
+            vector: Vector | None = getattr(record, "embedding", None)
+            if vector is None:
+                continue
+            if known is None:
+                known = tables.set_dimension(executor, layout, self.dimension or len(vector))
+            if len(vector) != known:
+                error = ValueRefused(
+                    f"the embedding has {len(vector)} numbers, and this memory's have {known}",
+                    hint="an embedder of another model needs a memory of another name",
+                )
+                error.row_number = number
+                raise error
+        return known
+
+
+def _wants_vector(record: Record) -> bool:
+    return getattr(record, "embedding", record) is None and bool(getattr(record, "text", ""))
+
+
+def _dimension(given: Any) -> int | None:
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
+        return given
+    raise ConfigurationError("dimension is the number of numbers in a vector", hint="leave it out if unsure")
