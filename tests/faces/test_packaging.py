@@ -20,7 +20,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 LATER = {
     *("lance", "langgraph", "langchain", "sentence-transformers", "http"),
-    *("agents", "server", "tuning", "shell", "notebook", "telemetry"),
+    *("server", "tuning", "shell", "notebook", "telemetry"),
 }
 """Extras that nothing uses yet."""
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
