@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+AUDIT_ARGS ?=
 BIN := .venv/bin
 SOURCES := src tests docs bench
 UNSAFE := (^|[^._[:alnum:]])(eval|exec|__import__)\(|(import|from) +(pickle|shelve|marshal|dill|cloudpickle|joblib)
@@ -25,6 +26,8 @@ lint: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@if grep -rnE '$(UNSAFE)' src --include='*.py'; then echo 'no pickle, eval or exec in src'; exit 1; fi
+	$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src
+	$(BIN)/python tests/audit.py $(AUDIT_ARGS)
 
 # It makes .venv-bench for itself, with what it compares to, and writes docs/benchmarks.md and its picture.
 bench:

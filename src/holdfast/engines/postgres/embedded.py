@@ -312,7 +312,9 @@ def _socket_folder(cluster: Cluster) -> Path:
     if len(os.fsencode(folder)) < 85 and re.fullmatch(r"[^,\"\\\x00-\x1f]+", str(folder)):
         return folder
     base = tempfile.gettempdir()
-    short = Path(tempfile.mkdtemp(prefix="holdfast-", dir=base if len(os.fsencode(base)) < 60 else "/tmp"))  # noqa: S108
+    if len(os.fsencode(base)) >= 60:
+        base = "/tmp"  # noqa: S108 # nosec B108
+    short = Path(tempfile.mkdtemp(prefix="holdfast-", dir=base))
     if cluster.owner:
         os.chown(short, *cluster.owner)
         let_pass(short, cluster.owner)
