@@ -1298,7 +1298,7 @@ class Database:
         from holdfast.backup import restore, verify
         from holdfast.backup.remote import place_of
 
-        key = None if identity is None else Path(identity)
+        key = _key(identity)
         how = restore.How(unverified=unverified, keep_old=keep_old, identity=key, progress=progress)
         if dry_run:
             return verify.rehearse(self._executor, place_of(path), table, key)
@@ -1334,15 +1334,19 @@ class Database:
         from holdfast.backup import verify
         from holdfast.backup.remote import place_of
 
-        key = None if identity is None else Path(identity)
+        key = _key(identity)
         return verify.verify_backup(self._executor, place_of(path), key)
 
-    def list_backups(self, folder: PathLike) -> list[Backup]:
-        """The backups in a folder, of any database, the newest first; each is checked to its last byte."""
+    def list_backups(self, folder: PathLike, *, identity: PathLike | None = None) -> list[Backup]:
+        """The backups in a folder, of any database, the newest first; each is checked to its last byte.
+
+        ``identity`` is the file with the secret key of encrypted archives; one that it does not open is
+        listed as ``is_closed``.
+        """
         from holdfast.backup import listing
         from holdfast.backup.remote import place_of
 
-        return listing.list_backups(place_of(folder))
+        return listing.list_backups(place_of(folder), _key(identity))
 
     def prune_backups(
         self,
@@ -1354,13 +1358,15 @@ class Database:
         keep_monthly: int = 0,
         keep_yearly: int = 0,
         dry_run: bool = False,
+        identity: PathLike | None = None,
     ) -> Pruned:
         """Remove the backups in a folder that no rule keeps.
 
         A backup is kept if it is one of the last ones, or the newest of one of the last days, ISO weeks,
         months or years (of UTC) that have one. Each database's backups are counted by themselves, by the
         time that stands in them and not by that of the file. Only backups that are as they were written
-        count; damaged ones stay, and so does the newest sound one.
+        count; damaged ones stay, and so does the newest sound one. Encrypted archives count with the key that
+        opens them, in the file ``identity``; without it they stay.
 
         >>> path = db.backup_database("lab.sql")
         >>> pruned = db.prune_backups(path.parent, keep_last=5, keep_daily=7, keep_monthly=12)
@@ -1374,10 +1380,17 @@ class Database:
         from holdfast.backup.remote import place_of
 
         keep = retention.Keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
-        return retention.prune_backups(place_of(folder), keep, dry_run=dry_run)
+        return retention.prune_backups(place_of(folder), keep, dry_run=dry_run, identity=_key(identity))
 
     def backup_if_due(
-        self, folder: PathLike, every: str | timedelta = "02:00", *, extension: str | None = None, **keep: int
+        self,
+        folder: PathLike,
+        every: str | timedelta = "02:00",
+        *,
+        extension: str | None = None,
+        recipients: Sequence[str] | None = None,
+        identity: PathLike | None = None,
+        **keep: int,
     ) -> Path | None:
         """Make a backup if one is due, prove it by restoring it, and then prune; ``None`` if none is due.
 
@@ -1386,6 +1399,9 @@ class Database:
         that was missed is made up for. ``keep`` are the rules of :meth:`prune_backups`; without one nothing
         is removed. Nothing is removed either after a backup that failed.
 
+        ``recipients`` are the public keys for whom archives are encrypted, and ``identity`` is the file with
+        the secret key of one of them: without it nothing could be proven.
+
         Raises:
             BackupCorrupt: if the new backup could not be proven.
             DatabaseBusy: if another process makes one there.
@@ -1393,14 +1409,19 @@ class Database:
         from holdfast.backup import schedule
         from holdfast.backup.remote import place_of
 
-        return schedule.run_due(self._executor, schedule.plan_of(place_of(folder), every, extension, keep))
+        key = schedule.Key(recipients, _key(identity))
+        plan = schedule.plan_of(place_of(folder), every, extension, keep, key)
+        return schedule.run_due(self._executor, plan)
 
-    def next_backup(self, folder: PathLike, every: str | timedelta = "02:00") -> datetime:
+    def next_backup(
+        self, folder: PathLike, every: str | timedelta = "02:00", *, identity: PathLike | None = None
+    ) -> datetime:
         """When the next backup is due, in UTC; one that is overdue was due in the past, or is now."""
         from holdfast.backup import schedule
         from holdfast.backup.remote import place_of
 
-        return schedule.due(self._executor, schedule.plan_of(place_of(folder), every, None, {}))
+        key = schedule.Key(identity=_key(identity))
+        return schedule.due(self._executor, schedule.plan_of(place_of(folder), every, None, {}, key))
 
     def schedule_backups(
         self,
@@ -1408,6 +1429,8 @@ class Database:
         every: str | timedelta = "02:00",
         *,
         extension: str | None = None,
+        recipients: Sequence[str] | None = None,
+        identity: PathLike | None = None,
         stop: threading.Event | None = None,
         tell: Callable[[Path | Error], None] | None = None,
         **keep: int,
@@ -1422,8 +1445,13 @@ class Database:
         from holdfast.backup import schedule
         from holdfast.backup.remote import place_of
 
-        plan = schedule.plan_of(place_of(folder), every, extension, keep)
+        key = schedule.Key(recipients, _key(identity))
+        plan = schedule.plan_of(place_of(folder), every, extension, keep, key)
         schedule.run_forever(self._executor, plan, stop=stop, tell=tell)
+
+
+def _key(identity: PathLike | None) -> Path | None:
+    return None if identity is None else Path(identity)
 
 
 def _frame(result: Result) -> pd.DataFrame:

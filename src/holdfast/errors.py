@@ -229,6 +229,10 @@ class BackupCorrupt(BackupError):
     """A backup does not hold what was written into it."""
 
 
+class BackupEncrypted(BackupError):
+    """A backup is encrypted, and none of the keys that were given opens it."""
+
+
 class NotABackup(BackupError):
     """A file that Holdfast did not write as a backup, so that nothing can tell whether it is whole."""
 

@@ -683,6 +683,17 @@ def test_the_command_line(
     assert call("verify", url, path) == 1
     assert "encrypted" in capsys.readouterr().err
     assert call("verify", url, path, "--identity", str(key[1])) == 0
+    folder = str(tmp_path / "many")
+    own = ["--recipient", key[0], "--identity", str(key[1])]
+    assert call("schedule", url, folder, *own, "--keep-last", "1") == 0
+    assert call("backups", folder) == 0
+    assert "encrypted" in capsys.readouterr().out
+    assert call("prune", folder, "--keep-last", "1") == 0
+    assert "encrypted, left alone" in capsys.readouterr().out
+    assert call("backups", folder, "--identity", str(key[1])) == 0
+    assert "ok" in capsys.readouterr().out
+    assert call("schedule", url, folder, *own, "--check") == 0
+    assert call("schedule", url, folder, "--recipient", key[0]) == 1
     made = str(tmp_path / "made.sqlite")
     assert call("restore", made, path, "--identity", str(key[1])) == 0
     with holdfast.connect(made) as new:

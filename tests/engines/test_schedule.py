@@ -6,7 +6,9 @@ import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pyrage
 import pytest
 
 import holdfast
@@ -82,6 +84,68 @@ def test_damaged_backups_do_not_count_and_stay(lab: holdfast.Database, tmp_path:
     assert [path.exists() for path in made] == [False, True, True, True]
 
 
+@pytest.fixture
+def key(tmp_path: Path) -> tuple[str, Path]:
+    """A public key, and the file of its secret one."""
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "key.txt").write_text(f"{identity}\n")
+    return str(identity.to_public()), tmp_path / "key.txt"
+
+
+def test_encrypted_backups_count_with_their_key(
+    lab: holdfast.Database, key: tuple[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "all").mkdir()
+    made = [lab.backup_database(tmp_path / "all" / f"{n}.hfz", recipients=[key[0]]) for n in range(3)]
+    found = lab.list_backups(tmp_path / "all", identity=key[1])
+    assert [(backup.path, backup.ok, backup.tables) for backup in found] == [
+        (path, True, {"runs": 2}) for path in made[::-1]
+    ]
+    made[1].write_bytes(made[1].read_bytes()[:-20])
+    done = lab.prune_backups(tmp_path / "all", keep_last=1, identity=key[1])
+    assert [[backup.path for backup in some] for some in (done.removed, done.damaged, done.closed)] == [
+        [made[0]],
+        [made[1]],
+        [],
+    ]
+    assert [path.exists() for path in made] == [False, True, True]
+
+
+def test_encrypted_backups_of_another_key_are_listed_and_never_pruned(
+    lab: holdfast.Database, key: tuple[str, Path], tmp_path: Path
+) -> None:
+    sound = backups(lab, tmp_path / "all", 2)
+    closed = lab.backup_database(tmp_path / "all" / "x.hfz", recipients=[key[0]])
+    other = tmp_path / "other.txt"
+    other.write_text(str(pyrage.x25519.Identity.generate()))
+    for identity in (None, other):
+        *open_ones, last = lab.list_backups(tmp_path / "all", identity=identity)
+        assert [backup.path for backup in open_ones] == [path for path in sound[::-1] if path.exists()]
+        assert (last.path, last.ok, last.is_closed, last.problem) == (closed, False, True, None)
+        done = lab.prune_backups(tmp_path / "all", keep_last=1, identity=identity)
+        assert [backup.path for backup in done.closed] == [closed]
+        assert done.damaged == []
+        assert [path.exists() for path in (*sound, closed)] == [False, True, True]
+
+
+def test_encrypted_backups_by_themselves(
+    lab: holdfast.Database, key: tuple[str, Path], tmp_path: Path
+) -> None:
+    folder, options = tmp_path / "b", {"recipients": [key[0]], "identity": key[1]}
+    path = lab.backup_if_due(folder, "6h", **options)
+    assert path is not None
+    assert path.read_bytes().startswith(b"age-encryption.org/v1")
+    assert lab.verify_backup(path, identity=key[1]).ok
+    assert lab.backup_if_due(folder, "6h", **options) is None
+    assert lab.next_backup(folder, "6h", identity=key[1]) > datetime.now(UTC)
+    assert lab.next_backup(folder, "6h") <= datetime.now(UTC), "what cannot be opened proves nothing"
+    plan = schedule.plan_of(folder, "1m", None, {"keep_last": 1}, schedule.Key(**options))
+    newer = schedule.run_due(lab._executor, plan, datetime.now(UTC) + timedelta(hours=1))
+    assert [backup.path for backup in lab.list_backups(folder, identity=key[1])] == [newer]
+    with pytest.raises(InvalidQuery, match="key"):
+        lab.backup_if_due(folder, "6h", recipients=[key[0]])
+
+
 def test_each_database_is_counted_by_itself(lab: holdfast.Database, tmp_path: Path) -> None:
     made = backups(lab, tmp_path / "all", 2)
     with holdfast.connect(tmp_path / "other.db") as other:
@@ -118,8 +182,8 @@ def test_a_backup_that_cannot_be_proven_prunes_nothing(
     made = backups(lab, tmp_path / "all", 3)
     real = schedule.write
 
-    def damaged(executor: object, table: None, path: Path, *, progress: bool) -> Path:
-        real(executor, table, path, progress=progress)  # type: ignore[arg-type]
+    def damaged(executor: Any, table: None, path: Path, **options: Any) -> Path:
+        real(executor, table, path, **options)
         path.write_bytes(path.read_bytes()[:-9])
         return path
 

@@ -75,6 +75,27 @@ def test_a_live_database_in_the_way_of_a_backup(
         other.close()
 
 
+@pytest.mark.parametrize("suffix", [".sql", ".hfz", "own"])
+def test_a_closed_database_in_the_way_of_a_backup(
+    full: holdfast.Database, engine_name: str, suffix: str, tmp_path: Path
+) -> None:
+    """Nobody has it open, and it is somebody's data all the same. A backup is replaced by a newer one."""
+    target = tmp_path / f"closed{own(engine_name) if suffix == 'own' else suffix}"
+    with closing(sqlite3.connect(target)) as raw:
+        raw.execute("CREATE TABLE mine (id INTEGER PRIMARY KEY)")
+    before = target.read_bytes()
+    with pytest.raises(BackupError, match="database"):
+        full.backup_database(target)
+    if suffix != "own":
+        with pytest.raises(BackupError, match="database"):
+            full.backup_table("t", target)
+    assert target.read_bytes() == before
+    target.unlink()
+    full.backup_database(target)
+    full.backup_database(target)
+    assert full.verify_backup(target).ok
+
+
 @pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("unverified", [False, True])
 def test_a_live_database_is_not_restored_from_itself(

@@ -1,7 +1,7 @@
 """The last line of a file and the sum of what is before it, read in a process of its own where it must be.
 
 Closing a SQLite file in the process that has a connection to it takes that connection's locks away, so
-nothing here may open one: ``python apart.py FILE`` does, and prints what it found. Only the standard
+nothing here may open one: ``python apart.py FILE all`` does, and prints what it found. Only the standard
 library is used, so that the process starts at once.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 MARK = b"-- Holdfast trailer "
+_MAGIC = b"SQLite format 3\0"
 _BLOCK = 1 << 20
 _LONGEST = 1 << 26
 
@@ -45,13 +46,27 @@ def read(path: Path) -> tuple[int, End | None, bool]:
     Raises:
         OSError: if it cannot be read.
     """
+    size, end, is_database = _asked(path, "all")
+    return size, None if end is None else End(**end), is_database
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is a SQLite database without a trailer: somebody's data, and no backup.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    found: bool = _asked(path, "kind")
+    return found
+
+
+def _asked(path: Path, what: str) -> Any:
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-I", __file__, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-I", __file__, str(path), what], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise OSError(done.stderr.strip().rpartition("\n")[2] or "it cannot be read")
-    size, end, is_database = json.loads(done.stdout)
-    return size, None if end is None else End(**end), is_database
+    return json.loads(done.stdout)
 
 
 def end_of(file: IO[bytes]) -> End | None:
@@ -67,12 +82,17 @@ def end_of(file: IO[bytes]) -> End | None:
     return End(start, before, *texts, last.endswith(b"}\n"))
 
 
+def _is_foreign(file: IO[bytes], size: int) -> bool:
+    file.seek(0)
+    return file.read(len(_MAGIC)) == _MAGIC and not _last_line(file, size)[0].startswith(MARK)
+
+
 def _is_database(file: IO[bytes], size: int) -> bool:
     file.seek(0)
     head = file.read(100)
     page = int.from_bytes(head[16:18], "big")
     pages = int.from_bytes(head[28:32], "big")
-    return head.startswith(b"SQLite format 3\0") and pages * (65_536 if page == 1 else page) == size
+    return head.startswith(_MAGIC) and pages * (65_536 if page == 1 else page) == size
 
 
 def blocks(file: IO[bytes], size: int) -> Iterator[bytes]:
@@ -107,6 +127,9 @@ def _last_line(file: IO[bytes], size: int) -> tuple[bytes, int]:
 
 if __name__ == "__main__":
     with Path(sys.argv[1]).open("rb") as opened:
-        ending = end_of(opened)
         length = opened.seek(0, os.SEEK_END)
-        print(json.dumps([length, ending and asdict(ending), _is_database(opened, length)]))
+        if sys.argv[2] == "kind":
+            print(json.dumps(_is_foreign(opened, length)))
+        else:
+            ending = end_of(opened)
+            print(json.dumps([length, ending and asdict(ending), _is_database(opened, length)]))

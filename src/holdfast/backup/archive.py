@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.backup.content import outside
-from holdfast.backup.files import publishing
+from holdfast.backup.files import publishing, refuse_data
 from holdfast.backup.formats import format_of
 from holdfast.backup.remote import is_here, sent
 from holdfast.core.executor import Executor
@@ -41,6 +41,8 @@ def write(
     live = executor.target.path
     if live is not None and is_here(path) and path.exists() and live.exists() and path.samefile(live):
         raise BackupError(f"{path} is the database itself", hint="name a new file")
+    if is_here(path):
+        refuse_data(path)
     with (
         track(f"backup {path.name}", show=progress) as advance,
         sent(path) as here,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from holdfast.backup import apart
 from holdfast.errors import BackupError, Error
 from holdfast.folders import replacing
 
@@ -41,6 +42,20 @@ def refuse_live(path: Path) -> None:
     """
     if path.with_name(path.name + "-wal").exists():
         raise BackupError(f"{path} is a database in use", hint="name a new file")
+
+
+def refuse_data(path: Path) -> None:
+    """Refuse to replace a SQLite database that is no backup, whether somebody has it open or not.
+
+    Raises:
+        BackupError: if it is one.
+    """
+    try:
+        is_data = path.is_file() and apart.is_foreign(path)
+    except OSError as exc:
+        raise BackupError(f"{path} cannot be read: {exc}", hint="name a new file") from exc
+    if is_data:
+        raise BackupError(f"{path} is a database and no backup", hint="name a new file, or remove it first")
 
 
 def expect_file(path: Path) -> None:

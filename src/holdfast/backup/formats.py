@@ -78,7 +78,7 @@ def format_of(path: Path, engine: Engine) -> Format:
     return form
 
 
-def opened(path: Path) -> AbstractContextManager[Source]:
+def opened(path: Path, identity: Path | None = None) -> AbstractContextManager[Source]:
     """Open a backup of whatever engine, after all of it was checked.
 
     Raises:
@@ -89,7 +89,7 @@ def opened(path: Path) -> AbstractContextManager[Source]:
     if suffix in _PLAIN.extensions:
         return plain.opened(path, unverified=False)
     if suffix in _PORTABLE.extensions:
-        return portable.opened(path, unverified=False)
+        return portable.opened(path, unverified=False, identity=identity)
     if suffix in OWN:
         return own.opened(path, unverified=False)
     raise NotSupported(f"{path} has no extension of a backup's")

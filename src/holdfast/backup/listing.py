@@ -9,14 +9,15 @@ from pathlib import Path
 
 from holdfast.backup.formats import opened
 from holdfast.backup.remote import fetched
-from holdfast.errors import BackupError, ConfigurationError, NotABackup, NotSupported
+from holdfast.errors import BackupEncrypted, BackupError, ConfigurationError, NotABackup, NotSupported
 
 
 @dataclass(frozen=True)
 class Backup:
     """One backup: of which database, when it was made, and the rows of each table.
 
-    ``problem`` says why it is no backup any more; nothing else is known of it then.
+    ``problem`` says why it is no backup any more; nothing else is known of it then. Nor is of one that is
+    encrypted for another key than the one that was given.
     """
 
     path: Path
@@ -28,17 +29,20 @@ class Backup:
     "When it was begun, in UTC; never the time of the file."
     tables: Mapping[str, int] = field(default_factory=dict)
     problem: str | None = None
+    is_closed: bool = False
+    "Whether it is encrypted and could not be opened."
 
     @property
     def ok(self) -> bool:
-        """Whether its bytes are those that were written."""
-        return self.problem is None
+        """Whether its bytes are those that were written, as far as that can be seen."""
+        return self.problem is None and not self.is_closed
 
 
-def list_backups(folder: Path) -> list[Backup]:
-    """The backups in ``folder``, the newest first; what is damaged comes last.
+def list_backups(folder: Path, identity: Path | None = None) -> list[Backup]:
+    """The backups in ``folder``, the newest first; what is damaged or cannot be opened comes last.
 
-    Every byte of each is compared with the checksum in it. Databases and files of other programs are left
+    Every byte of each is compared with the checksum in it, in an encrypted one with the key in the file
+    ``identity``. Databases and files of other programs are left
     out, but for those that are cut short: nothing can tell these from a damaged backup.
 
     Raises:
@@ -46,18 +50,18 @@ def list_backups(folder: Path) -> list[Backup]:
     """
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is not a folder", hint="name the folder that the backups are in")
-    found = [_read(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    found = [_read(path, identity) for path in sorted(folder.iterdir()) if path.is_file()]
     sound = [backup for backup in found if backup is not None and backup.created is not None]
     sound.sort(key=lambda backup: (backup.created, backup.path.name), reverse=True)
     return sound + [backup for backup in found if backup is not None and backup.created is None]
 
 
-def _read(path: Path) -> Backup | None:
+def _read(path: Path, identity: Path | None) -> Backup | None:
     if path.name.startswith(".") or path.with_name(path.name + "-wal").exists():
         return None
     try:
         size = path.stat().st_size
-        with fetched(path) as here, opened(here) as source:
+        with fetched(path) as here, opened(here, identity) as source:
             manifest = source.manifest
             if manifest is None:
                 return None
@@ -66,5 +70,7 @@ def _read(path: Path) -> Backup | None:
             return Backup(path, size, manifest.engine, manifest.database, created, tables)
     except (NotSupported, NotABackup, FileNotFoundError):
         return None
+    except BackupEncrypted:
+        return Backup(path, size, is_closed=True)
     except BackupError as exc:
         return Backup(path, size, problem=exc.message)

@@ -35,11 +35,13 @@ class Keep:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was kept and why, what was removed, and what is damaged, which is never touched."""
+    """What was kept and why, what was removed, and what is never touched: it is damaged, or closed to us."""
 
     kept: Sequence[tuple[Backup, Sequence[str]]]
     removed: Sequence[Backup]
     damaged: Sequence[Backup] = field(default=())
+    closed: Sequence[Backup] = field(default=())
+    "Encrypted, for another key than the one that was given."
 
 
 _PERIODS: dict[str, Callable[[datetime, int], object]] = {
@@ -56,18 +58,20 @@ def prune_backups(
     keep: Keep,
     *,
     dry_run: bool = False,
+    identity: Path | None = None,
     prove: Callable[[Path], None] | None = None,
 ) -> Pruned:
     """Remove the backups in ``folder`` that no rule keeps.
 
-    Each database's backups are counted by themselves. What is damaged is not counted and not removed, and
-    the newest sound backup of a database always stays. ``prove`` is called with the newest one of each
-    database of which something would be removed: if it raises, nothing is.
+    Each database's backups are counted by themselves. What is damaged, or encrypted for another key than
+    the one in the file ``identity``, is not counted and not removed, and the newest sound backup of a
+    database always stays. ``prove`` is called with the newest one of each database of which something would
+    be removed: if it raises, nothing is.
 
     Raises:
         BackupError: if a backup cannot be removed; those before it are gone.
     """
-    found = list_backups(folder)
+    found = list_backups(folder, identity)
     sound = [backup for backup in found if backup.ok]
     kept: list[tuple[Backup, Sequence[str]]] = []
     removed: list[Backup] = []
@@ -82,7 +86,8 @@ def prune_backups(
         removed += reversed(unwanted)
     if not dry_run:
         _remove(removed)
-    return Pruned(kept, removed, [backup for backup in found if not backup.ok])
+    damaged = [backup for backup in found if backup.problem is not None]
+    return Pruned(kept, removed, damaged, [backup for backup in found if backup.is_closed])
 
 
 def _reasons(backups: Sequence[Backup], keep: Keep) -> dict[Path, list[str]]:

@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, time, timedelta
@@ -75,6 +75,14 @@ class Every:
         return found.astimezone().astimezone(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """For whom archives are encrypted, and the file with the key that proves them; either may be missing."""
+
+    recipients: Sequence[str] | None = None
+    identity: Path | None = None
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is backed up where, how often, and what is kept of it."""
@@ -84,20 +92,32 @@ class Plan:
     keep: Keep | None = None
     suffix: str | None = None
     "The extension; the engine's own kind of backup without one."
+    key: Key = Key()
 
 
-def plan_of(folder: Path, every: str | timedelta, extension: str | None, keep: Mapping[str, int]) -> Plan:
+def plan_of(
+    folder: Path,
+    every: str | timedelta,
+    extension: str | None,
+    keep: Mapping[str, int],
+    key: Key = Key(),
+) -> Plan:
     """A plan of what a user said; ``keep`` has ``keep_last``, ``keep_daily`` and so on.
 
     Raises:
-        InvalidQuery: if there is no such rule, or ``every`` is no time.
+        InvalidQuery: if there is no such rule, ``every`` is no time, or nothing could prove the backups.
     """
+    if key.recipients is not None and key.identity is None:
+        raise InvalidQuery(
+            "backups that are made by themselves are proven, which takes the key",
+            hint="identity= is the file with the secret key of one of the recipients",
+        )
     rules = {f"keep_{item.name}": item.name for item in fields(Keep)}
     for name in keep:
         if name not in rules:
             raise InvalidQuery(f"there is no option {name!r}", hint=did_you_mean(name, list(rules), "rules"))
     kept = Keep(**{rules[name]: count for name, count in keep.items()}) if any(keep.values()) else None
-    return Plan(folder, Every.of(every), kept, extension)
+    return Plan(folder, Every.of(every), kept, extension, key)
 
 
 def due(executor: Executor, plan: Plan, now: datetime | None = None) -> datetime:
@@ -112,7 +132,8 @@ def _last(executor: Executor, plan: Plan) -> datetime | None:
     if not plan.folder.is_dir():
         return None
     name, engine = name_of(executor.target), executor.engine.name
-    own = [found for found in list_backups(plan.folder) if (found.engine, found.database) == (engine, name)]
+    found = list_backups(plan.folder, plan.key.identity)
+    own = [backup for backup in found if (backup.engine, backup.database) == (engine, name)]
     return own[0].created if own else None
 
 
@@ -129,16 +150,17 @@ def run_due(executor: Executor, plan: Plan, now: datetime | None = None) -> Path
         if due(executor, plan, moment) > moment:
             return None
         stamp = moment.strftime("%Y%m%dT%H%M%SZ")
-        suffix = plan.suffix or executor.engine.copies.extensions[0]
+        usual = ".hfz" if plan.key.recipients is not None else executor.engine.copies.extensions[0]
+        suffix = plan.suffix or usual
         path = plan.folder / f"{name_of(executor.target)}-{stamp}{suffix}"
-        write(executor, None, path, progress=False)
-        report = verify_backup(executor, path)
+        write(executor, None, path, recipients=plan.key.recipients, progress=False)
+        report = verify_backup(executor, path, plan.key.identity)
         if not report.ok:
             path = path.rename(path.with_name(path.name + ".failed"))
             raise BackupCorrupt(f"{path} could not be proven: {'; '.join(report.problems)}")
         log.info("made and proved %s", path)
         if plan.keep is not None:
-            pruned = prune_backups(plan.folder, plan.keep)
+            pruned = prune_backups(plan.folder, plan.keep, identity=plan.key.identity)
             log.info("removed %d backups, kept %d", len(pruned.removed), len(pruned.kept))
         return path
 

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from holdfast.errors import BackupCorrupt, BackupError, ConfigurationError, InvalidQuery, MissingDependency
+from holdfast.errors import (
+    BackupCorrupt,
+    BackupEncrypted,
+    ConfigurationError,
+    InvalidQuery,
+    MissingDependency,
+)
 
 _MAGIC = b"age-encryption.org/v1"
 
@@ -54,19 +60,19 @@ def unseal(path: Path, file: IO[bytes], plain: IO[bytes], identity: Path | None)
     """Decrypt an open file into another one; every byte is authenticated.
 
     Raises:
-        BackupError: if there is no key, or it is another one.
+        BackupEncrypted: if there is no key, or it is another one.
         BackupCorrupt: if the file is not as it was written.
         ConfigurationError: if the file of the key holds none.
     """
     if identity is None:
-        raise BackupError(f"{path} is encrypted", hint="identity= is the file with the secret key")
+        raise BackupEncrypted(f"{path} is encrypted", hint="identity= is the file with the secret key")
     pyrage = _pyrage()
     keys = _identities(identity)
     try:
         pyrage.decrypt_io(file, plain, keys)
     except pyrage.DecryptError as exc:
         if "matching" in str(exc).lower():
-            raise BackupError(
+            raise BackupEncrypted(
                 f"no key in {identity} opens {path}", hint="use the secret key of one of its recipients"
             ) from None
         raise _damaged(path) from None

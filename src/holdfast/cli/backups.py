@@ -40,6 +40,10 @@ Identity = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The file with the secret key of an encrypted .hfz."),
 ]
+Recipients = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="Encrypt an .hfz for this public key of age; may be repeated."),
+]
 Folder = Annotated[
     str,
     typer.Argument(metavar="FOLDER", help="Where the backups are: a path, or a URL.", show_default=False),
@@ -60,10 +64,8 @@ def backup(
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
     keep_yearly: KeepYearly = 0,
-    recipient: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Encrypt an .hfz for this public key of age; may be repeated."),
-    ] = None,
+    recipient: Recipients = None,
+    identity: Identity = None,
 ) -> None:
     """Write a backup of the whole database; readers and writers go on.
 
@@ -79,12 +81,14 @@ def backup(
         with opening.to_read(url) as db:
             print(f"wrote {db.backup_database(path, recipients=recipient or None)}")
         return
-    if recipient:
-        raise InvalidQuery("--recipient cannot be with --every", hint="its backups are proven, unattended")
-    _make_and_watch(url, path, every, keep)
+    _make_and_watch(url, path, every, {**keep, **_key(recipient, identity)})
 
 
-def _make_and_watch(url: str, folder: str, every: str, keep: dict[str, Any]) -> None:
+def _key(recipients: list[str] | None, identity: Path | None) -> dict[str, Any]:
+    return {"recipients": recipients or None, "identity": identity}
+
+
+def _make_and_watch(url: str, folder: str, every: str, options: dict[str, Any]) -> None:
     def tell(result: Path | Error) -> None:
         is_made = isinstance(result, Path)
         print(
@@ -94,9 +98,9 @@ def _make_and_watch(url: str, folder: str, every: str, keep: dict[str, Any]) -> 
         )
 
     with opening.to_change(url) as db:
-        moment = _local(db.next_backup(folder, every))
+        moment = _local(db.next_backup(folder, every, identity=options["identity"]))
         print(f"backups go to {folder}; the next is due {moment}", flush=True)
-        db.schedule_backups(folder, every, tell=tell, **keep)
+        db.schedule_backups(folder, every, tell=tell, **options)
 
 
 def _local(moment: datetime) -> str:
@@ -108,12 +112,12 @@ def _keep(last: int, daily: int, weekly: int, monthly: int, yearly: int) -> dict
     return {f"keep_{name}": count for name, count in given.items() if count}
 
 
-def backups(folder: Folder, as_json: AsJson = False) -> None:
+def backups(folder: Folder, identity: Identity = None, as_json: AsJson = False) -> None:
     """List the backups in a folder, the newest first, each checked to its last byte."""
     from holdfast.backup.listing import list_backups
     from holdfast.backup.remote import place_of
 
-    found = list_backups(place_of(folder))
+    found = list_backups(place_of(folder), identity)
     columns = ["backup", "made", "database", "tables", "rows", "bytes", "state"]
     rows = [
         [
@@ -123,7 +127,7 @@ def backups(folder: Folder, as_json: AsJson = False) -> None:
             len(item.tables) if item.ok else None,
             sum(item.tables.values()) if item.ok else None,
             item.size,
-            "ok" if item.ok else "DAMAGED",
+            "ok" if item.ok else "encrypted" if item.is_closed else "DAMAGED",
         ]
         for item in found
     ]
@@ -131,7 +135,7 @@ def backups(folder: Folder, as_json: AsJson = False) -> None:
         write_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         show(columns, rows)
-    if damaged := [item for item in found if not item.ok]:
+    if damaged := [item for item in found if item.problem]:
         raise BackupCorrupt(str(damaged[0].problem), hint="keep it apart; it restores nothing")
 
 
@@ -142,18 +146,23 @@ def prune(
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
     keep_yearly: KeepYearly = 0,
+    identity: Identity = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
-    """Remove the backups in a folder that no rule keeps; damaged ones and the newest sound one stay."""
+    """Remove the backups in a folder that no rule keeps; damaged ones and the newest sound one stay.
+
+    Encrypted ones count with the key that opens them, and stay without it.
+    """
     from holdfast.backup.remote import place_of
     from holdfast.backup.retention import Keep, prune_backups
 
     keep = Keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
-    pruned = prune_backups(place_of(folder), keep, dry_run=dry_run)
+    pruned = prune_backups(place_of(folder), keep, dry_run=dry_run, identity=identity)
     rows = [[item.path.name, _made(item), "kept: " + ", ".join(reasons)] for item, reasons in pruned.kept]
     what = "would be removed" if dry_run else "removed"
     rows += [[item.path.name, _made(item), what] for item in pruned.removed]
     rows += [[item.path.name, _made(item), "damaged, left alone"] for item in pruned.damaged]
+    rows += [[item.path.name, _made(item), "encrypted, left alone"] for item in pruned.closed]
     show(["backup", "made", "what"], rows)
 
 
@@ -172,6 +181,8 @@ def schedule(
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
     keep_yearly: KeepYearly = 0,
+    recipient: Recipients = None,
+    identity: Identity = None,
     cron: Annotated[bool, typer.Option("--cron", help="Print a line for crontab.")] = False,
     systemd: Annotated[bool, typer.Option("--systemd", help="Print a service and its timer.")] = False,
     check: Annotated[
@@ -184,15 +195,17 @@ def schedule(
     """
     keep = _keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
     if cron or systemd:
-        _print_schedule(folder, every, _again(url, folder, every, keep), cron=cron, systemd=systemd)
+        options = {**keep, **({"identity": identity.resolve()} if identity else {})}
+        command = _again(url, folder, every, options) + [f"--recipient={one}" for one in recipient or ()]
+        _print_schedule(folder, every, command, cron=cron, systemd=systemd)
         return
     with opening.to_change(url) as db:
-        moment = db.next_backup(folder, every)
+        moment = db.next_backup(folder, every, identity=identity)
         if check and moment <= datetime.now(UTC):
             raise BackupError(
                 f"a backup is overdue since {_local(moment)}", hint="without --check it is made"
             )
-        path = None if check else db.backup_if_due(folder, every, **keep)
+        path = None if check else db.backup_if_due(folder, every, **keep, **_key(recipient, identity))
         print(f"wrote and proved {path}" if path else f"the next backup is due {_local(moment)}")
 
 
@@ -207,7 +220,7 @@ def _print_schedule(folder: str, every: str, command: list[str], *, cron: bool, 
         print(f"# {title}\n{text}", end="")
 
 
-def _again(url: str, folder: str, every: str, keep: dict[str, int]) -> list[str]:
+def _again(url: str, folder: str, every: str, options: dict[str, Any]) -> list[str]:
     """This command as another program calls it, with whole paths.
 
     Raises:
@@ -222,7 +235,7 @@ def _again(url: str, folder: str, every: str, keep: dict[str, int]) -> list[str]
             hint="put it into .pgpass or PGPASSWORD, or set HOLDFAST_URL there, and leave it out",
         )
     place = str(target.path.resolve()) if target.path else url
-    options = [f"--{name.replace('_', '-')}={count}" for name, count in keep.items()]
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [
         sys.executable,
         "-m",
@@ -231,7 +244,7 @@ def _again(url: str, folder: str, every: str, keep: dict[str, int]) -> list[str]
         place,
         folder if "://" in folder else str(Path(folder).resolve()),
     ]
-    return [*command, f"--every={every}", *options]
+    return [*command, f"--every={every}", *given]
 
 
 def verify(url: opening.URL, path: File, identity: Identity = None) -> None:
