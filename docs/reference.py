@@ -13,6 +13,7 @@ from typing import Any
 import holdfast
 from holdfast import errors
 from holdfast.engines.base import UNSET
+from holdfast.memory import embed
 
 PAGE = Path(__file__).with_name("reference.md")
 GIVEN = (
@@ -62,6 +63,13 @@ def _memory() -> Iterator[str]:
     yield "### `holdfast.memory.get_db_model`\n\n" + _prose(holdfast.memory.get_db_model)
     for name in ("Passage", "Message", "Source", "Page", "Hit", "Hits", "Change"):
         yield from _class(getattr(holdfast.memory, name), name.lower(), "holdfast.memory")
+    for name in embed.__all__:
+        found = getattr(embed, name)
+        if inspect.isfunction(found):
+            yield _entry(f"holdfast.memory.embed.{name}", found)
+        else:
+            entry = _entry(f"holdfast.memory.embed.{name}", found.__init__, _prose(found))
+            yield entry.replace(") -> None\n", ")\n", 1)
     yield from _class(holdfast.memory.SQLStore, "memory", "holdfast.memory.open")
 
 
@@ -92,8 +100,9 @@ def _fields(cls: type) -> str:
     return "\n```text\n" + "\n".join(lines) + "\n```\n"
 
 
-def _entry(name: str, function: Any) -> str:
-    return f"### `{name}`\n\n```text\n{signature(name, function)}\n```\n\n{_prose(function)}"
+def _entry(name: str, function: Any, prose: str | None = None) -> str:
+    text = _prose(function) if prose is None else prose
+    return f"### `{name}`\n\n```text\n{signature(name, function)}\n```\n\n{text}"
 
 
 def signature(name: str, function: Any) -> str:

@@ -30,6 +30,7 @@
     │   └── CommitUnknown                    the connection died, and what was written may be kept or not
     ├── DatabaseBusy (TimeoutError)          another connection held a lock for too long
     ├── ImportFailed (ValueError)            a file or a frame that cannot be loaded as it is
+    ├── EmbeddingFailed (RuntimeError)       a server that makes vectors of texts did not, or not as it should
     ├── BackupError
     │   ├── BackupCorrupt                    a backup whose content is not what was written
     │   └── NotABackup                       a file of another program
@@ -219,6 +220,10 @@ class DatabaseBusy(Error, TimeoutError):
 
 class ImportFailed(Error, ValueError):
     """A file or a frame cannot be loaded as it is; nothing was written."""
+
+
+class EmbeddingFailed(Error, RuntimeError):
+    """A server that makes vectors of texts did not answer, or not as it should; nothing was written."""
 
 
 class BackupError(Error):

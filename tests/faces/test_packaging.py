@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 LATER = {
-    *("lance", "langchain", "sentence-transformers", "http"),
+    *("lance", "langchain"),
     *("server", "tuning", "shell", "notebook", "telemetry"),
 }
 """Extras that nothing uses yet."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from holdfast.database import Database, open_database
-from holdfast.memory.embedding import Embed
+from holdfast.memory.embed.texts import Embed
 from holdfast.memory.history import Change
 from holdfast.memory.model import get_db_model
 from holdfast.memory.paging import Page

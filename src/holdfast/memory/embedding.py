@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.core.executor import Executor
 from holdfast.errors import ConfigurationError, ValueRefused
 from holdfast.memory import tables
+from holdfast.memory.embed.cache import EmbeddingCache
+from holdfast.memory.embed.texts import Embed, vectors_of
 from holdfast.memory.records import Record, Vector, as_vector
 from holdfast.memory.rows import changed
 from holdfast.memory.tables import Layout
 from holdfast.types.text import storable
 
-Embed = Callable[[Sequence[str]], Any]
-"""Takes texts and gives a vector for each; its attribute ``model``, if it has one, names the vectors."""
 DEFAULT_MODEL = "default"
 
 
@@ -25,6 +25,12 @@ class Embedding:
         self.embed, self.dimension = embed, _dimension(dimension)
         self.model = str(getattr(embed, "model", None) or DEFAULT_MODEL)
         self._agreed: int | None = None
+        self._kept: EmbeddingCache | None = None
+
+    def keep_in(self, executor: Executor, user_id: str) -> None:
+        """Keep what the embedder makes for a user in a database, where the embedder asks for that."""
+        size = int(getattr(self.embed, "cache_size", 0) or 0)
+        self._kept = EmbeddingCache(executor, user_id, self.model, size) if size > 0 else None
 
     def known(self, layout: Layout) -> int | None:
         """The dimension of the store, as far as it is known without asking the database."""
@@ -46,16 +52,16 @@ class Embedding:
 
     def of_texts(self, texts: Sequence[str]) -> list[Vector]:
         """What the embedder makes of texts, checked."""
-        if not texts or self.embed is None:
-            return []
-        found = list(self.embed(list(texts)))
-        if len(found) != len(texts):
-            raise ValueRefused(f"the embedder gave {len(found)} vectors for {len(texts)} texts")
-        return [as_vector(vector) for vector in found]
+        return vectors_of(self.embed, texts, self._kept) if texts and self.embed is not None else []
 
     def asked(self, text: str | None, vector: Any, dimension: int | None) -> Vector:
         """The vector of a query."""
-        found = as_vector(vector) if vector is not None else self.of_texts([storable(text or "")])[0]
+        if vector is not None or self.embed is None:
+            found = as_vector(vector)
+        elif self._kept is not None:
+            found = self._kept.asked(self.embed, storable(text or ""))
+        else:
+            (found,) = self.of_texts([storable(text or "")])
         if dimension is not None and len(found) != dimension:
             raise ValueRefused(
                 f"the query's vector has {len(found)} numbers, and this memory's have {dimension}"

@@ -23,7 +23,8 @@ from holdfast.errors import (
     did_you_mean,
 )
 from holdfast.memory import tables
-from holdfast.memory.embedding import Embed, Embedding
+from holdfast.memory.embed.texts import Embed
+from holdfast.memory.embedding import Embedding
 from holdfast.memory.filters import Filters, compiled
 from holdfast.memory.history import Change, Historian, undone
 from holdfast.memory.nearest import Among, InDatabase, VectorLeg
@@ -67,6 +68,7 @@ class SQLStore:
         self._scope = scope_of(user_id, agent_id)
         self._kind, self._name = kind, kind if name is None else name
         self._embedding = Embedding(embed, dimension)
+        self._embedding.keep_in(self._executor, self._scope.user_id)
         self._leg = self._vector_leg()
         self._shape()
 

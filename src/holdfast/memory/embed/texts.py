@@ -1,0 +1,55 @@
+"""Texts become vectors: each text once, in batches, from the cache where it has them, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from holdfast.errors import ValueRefused
+from holdfast.memory.records import Vector, as_vector
+
+Embed = Callable[[Sequence[str]], Any]
+"""Takes texts and gives a vector for each.
+
+Its attributes, if it has them, say more: ``model`` names the vectors, ``batch_size`` is how many texts it is
+given at once, and ``cache_size`` how many of a user's vectors are kept so as not to be made again.
+"""
+CACHE_SIZE = 100_000
+
+
+class Kept(Protocol):
+    """Vectors that were made before."""
+
+    def find(self, texts: Sequence[str]) -> dict[str, Vector]: ...
+    def keep(self, made: dict[str, Vector]) -> None: ...
+
+
+def vectors_of(embed: Embed, texts: Sequence[str], kept: Kept | None = None) -> list[Vector]:
+    """What an embedder makes of texts; what ``kept`` has is not made again.
+
+    Each batch is kept as it comes, so that work which is cut off does not begin anew.
+
+    Raises:
+        ValueRefused: if there are more or fewer vectors than texts, or one is none.
+    """
+    wanted = list(dict.fromkeys(texts))
+    found = kept.find(wanted) if kept is not None else {}
+    for some in _batches([text for text in wanted if text not in found], embed):
+        made = dict(zip(some, _made(embed, some), strict=True))
+        if kept is not None:
+            kept.keep(made)
+        found.update(made)
+    return [found[text] for text in texts]
+
+
+def _batches(texts: list[str], embed: Embed) -> Iterator[list[str]]:
+    size = int(getattr(embed, "batch_size", 0) or len(texts) or 1)
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
+
+
+def _made(embed: Embed, texts: list[str]) -> list[Vector]:
+    found = list(embed(texts))
+    if len(found) != len(texts):
+        raise ValueRefused(f"the embedder gave {len(found)} vectors for {len(texts)} texts")
+    return [as_vector(vector) for vector in found]
