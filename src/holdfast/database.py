@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from holdfast.backup.verify import Report
     from holdfast.inspection.report import Summary
     from holdfast.io.arrays import ArrayInfo
+    from holdfast.tuning.explain import Plan
+    from holdfast.tuning.slow_log import SlowLog, SlowQueries
 
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
@@ -518,6 +520,8 @@ class Database:
         )
         self._if_not_exists = if_not_exists
         self._handles: dict[str, Table] = {}
+        self._slow_log: SlowLog | None = None
+        self.record_queries(bool(options.get("slow_log")))
         try:
             self._executor.session()
             self._executor.pass_on()
@@ -1221,6 +1225,54 @@ class Database:
     def __call__(self) -> None:
         """Print :attr:`summary`."""
         print(self.summary)
+
+    def explain(self, sql: str, params: Params = None, *, analyze: bool = False) -> Plan:
+        """How the database will run a statement, and in words what is slow about it; print it.
+
+        The plan is the same tree of steps on every engine; ``plan.text`` is the engine's own. With
+        ``analyze`` the statement is run and measured, and what it changed is taken back.
+
+        >>> print(db.explain("SELECT * FROM runs WHERE id = ?", [1]))
+        search runs ...
+
+        Raises:
+            InvalidQuery: for a statement that has no plan, such as CREATE TABLE.
+        """
+        from holdfast.tuning import explain
+
+        return explain.explain(self._executor, sql, params, analyze=analyze)
+
+    def record_queries(self, on: bool = True) -> None:
+        """Begin to record what is asked of this database, in all threads, or end it; both forget the past.
+
+        It costs some 2 % of the time of an insert and 6 % of that of a ``get``. ``connect(url,
+        slow_log=True)`` begins at once.
+        """
+        from holdfast.core.watching import watch
+
+        self._slow_log = None
+        if on:
+            from holdfast.tuning.slow_log import SlowLog
+
+            self._slow_log = SlowLog(self._engine.lexicon)
+        watch(self._executor, None if self._slow_log is None else self._slow_log.note)
+
+    def slow_queries(
+        self, limit: int | None = 20, *, plans: bool = False, source: str | None = None
+    ) -> SlowQueries:
+        """The statements that took the most time together, alike but for their values; print it.
+
+        ``source`` is ``"process"``, what this object ran while it recorded, or ``"server"``, what
+        PostgreSQL's pg_stat_statements counted of everybody. Left out, it is the first that there is.
+        ``plans`` adds how each is run now. No value of a statement is ever shown.
+
+        Raises:
+            ConfigurationError: if nothing is recorded.
+            NotSupported: if the server has no statistics.
+        """
+        from holdfast.tuning import slow_log
+
+        return slow_log.slow_queries(self._executor, self._slow_log, limit, plans=plans, source=source)
 
     def delete_duplicates(
         self,

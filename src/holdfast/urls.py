@@ -114,6 +114,7 @@ _OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "pool_size": as_count,
     "max_overflow": as_overflow,
     "pool_timeout": as_seconds,
+    "slow_log": as_flag,
 }
 POSTGRES_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     **_OPTIONS,

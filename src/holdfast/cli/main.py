@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast._version import __version__
-from holdfast.cli import backups, catalog, copying, demo, query, search, transfer
+from holdfast.cli import backups, catalog, copying, demo, insight, query, search, transfer
 from holdfast.errors import ConfigurationError, Error
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (catalog, query, search, transfer, copying, backups, demo):
+for family in (catalog, query, search, transfer, copying, backups, insight, demo):
     for command in family.COMMANDS:
         app.command()(command)
 

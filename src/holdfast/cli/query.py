@@ -11,17 +11,20 @@ from holdfast.cli import opening
 from holdfast.cli.output import AsJson, show, write_csv, write_json
 from holdfast.errors import ReadOnlyError
 
+SQL = Annotated[str, typer.Argument(metavar="SQL", help="One statement.", show_default=False)]
+Param = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="The value of :NAME in SQL: JSON where it is JSON (5, true, null, '\"5\"'), else text.",
+    ),
+]
+
 
 def query(
     url: opening.URL,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="One statement.", show_default=False)],
-    param: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="The value of :NAME in SQL: JSON where it is JSON (5, true, null, '\"5\"'), else text.",
-        ),
-    ] = None,
+    sql: SQL,
+    param: Param = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; NULL is an empty field.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Let the statement change the database.")] = False,
@@ -29,7 +32,7 @@ def query(
     """Run one SQL statement and print its rows; nothing is changed without --write."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    params = dict(map(_named, param or ()))
+    params = dict(map(named, param or ()))
     with opening.to_change(url) if write else opening.to_read(url) as db:
         try:
             result = db.execute(sql, params)
@@ -52,7 +55,8 @@ def _read_only() -> ReadOnlyError:
     )
 
 
-def _named(text: str) -> tuple[str, Any]:
+def named(text: str) -> tuple[str, Any]:
+    """What ``--param NAME=VALUE`` gives."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise typer.BadParameter("--param takes NAME=VALUE")

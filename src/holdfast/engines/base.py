@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from holdfast.engines.copying import Archive, Copies, Dump
+    from holdfast.engines.plans import Plans
     from holdfast.engines.searching import FullText
     from holdfast.engines.writing import Bulk, Load, Packer
     from holdfast.settings import Target
@@ -261,6 +262,10 @@ class Upkeep(Protocol):
     def optimize(self, run: Run) -> None: ...
     def size(self, run: Run) -> int: ...
     def version(self, run: Run) -> str: ...
+    def rough_count(self, run: Run, table: str) -> int | None:
+        """How many rows the planner believes a table to have; ``None`` where it was never told."""
+        ...
+
     def row_locator(self, run: Run, info: TableInfo) -> list[str]:
         """Expressions that together single out one row of a table, with or without a primary key."""
         ...
@@ -417,6 +422,7 @@ class Engine:
     catalog: Catalog
     alter: Alter
     upkeep: Upkeep
+    plans: Plans
     dump: Dump
     copies: Copies
     archive: Archive

@@ -20,6 +20,7 @@ from holdfast.engines.postgres import (
     dump,
     fulltext,
     packing,
+    plans,
     upkeep,
     vectors,
 )
@@ -68,6 +69,7 @@ ENGINE = Engine(
     catalog=catalog,
     alter=alter,
     upkeep=upkeep,
+    plans=plans,
     dump=dump,
     copies=copies,
     archive=archive,

@@ -32,6 +32,17 @@ def version(run: Run) -> str:
     return f"PostgreSQL {run('SHOW server_version').fetchall()[0][0]}"
 
 
+def rough_count(run: Run, table: str) -> int | None:
+    """What VACUUM, ANALYZE or autovacuum counted last; a table with partitions is the sum of them."""
+    rows = run(
+        "SELECT sum(c.reltuples) FILTER (WHERE c.reltuples >= 0)::bigint FROM pg_class c "
+        "WHERE c.relkind IN ('r', 'm') AND c.oid IN (SELECT relid FROM pg_partition_tree(to_regclass(?)) "
+        "UNION SELECT to_regclass(?)::oid)",
+        (quote_identifier(table), quote_identifier(table)),
+    ).fetchall()
+    return None if rows[0][0] is None else int(rows[0][0])
+
+
 def row_locator(run: Run, info: TableInfo) -> list[str]:
     """Where the row lies, which is unique only within one partition."""
     table = quote_identifier(info.name)

@@ -17,6 +17,7 @@ from holdfast.engines.sqlite import (
     documents,
     dump,
     fulltext,
+    plans,
     upkeep,
     vectors,
 )
@@ -51,6 +52,7 @@ ENGINE = Engine(
     catalog=catalog,
     alter=alter,
     upkeep=upkeep,
+    plans=plans,
     dump=dump,
     copies=copies,
     archive=archive,

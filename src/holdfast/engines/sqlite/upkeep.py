@@ -38,6 +38,18 @@ def version(run: Run) -> str:
     return f"SQLite {run('SELECT sqlite_version()').fetchall()[0][0]}"
 
 
+def rough_count(run: Run, table: str) -> int | None:
+    """What ANALYZE counted, which is the first number of each index of the table."""
+    if not run("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchall():
+        return None
+    rows = run(
+        "SELECT max(CAST(substr(stat, 1, instr(stat || ' ', ' ')) AS INTEGER)) FROM sqlite_stat1 "
+        "WHERE tbl = ? COLLATE NOCASE",
+        (table,),
+    ).fetchall()
+    return None if rows[0][0] is None else int(rows[0][0])
+
+
 def row_locator(run: Run, info: TableInfo) -> list[str]:
     """The row's number under a name that no column has; the primary key where rows have no number."""
     table = quote_identifier(info.name)

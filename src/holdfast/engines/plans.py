@@ -1,0 +1,87 @@
+"""Plans of statements in words that mean the same on every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from holdfast.engines.base import Run
+
+Kind = Literal[
+    "scan",
+    "index scan",
+    "search",
+    "join",
+    "sort",
+    "group",
+    "distinct",
+    "union",
+    "limit",
+    "subquery",
+    "write",
+    "values",
+    "other",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan, and the steps that it takes its rows from.
+
+    A ``scan`` reads every row of a table, an ``index scan`` every entry of an index, in its order; a
+    ``search`` finds rows by an index. ``by`` is what it finds, joins or sorts them by, without any value.
+    ``estimate`` is how many rows the planner expects each time, ``rows`` how many there were in ``loops``
+    runs together, ``removed`` how many of those read were dropped again, ``seconds`` how long it took with
+    all that is below it; they are ``None`` where the engine does not say.
+    """
+
+    kind: Kind
+    native: str
+    table: str | None = None
+    index: str | None = None
+    by: str | None = None
+    estimate: float | None = None
+    rows: float | None = None
+    removed: float | None = None
+    loops: int | None = None
+    seconds: float | None = None
+    is_filtered: bool | None = None
+    "Whether rows that were read are dropped again; ``None`` where the engine does not say."
+    is_repeated: bool = False
+    "Run again for every row of what is around it."
+    is_temporary_index: bool = False
+    "The index is made for this one statement."
+    is_on_disk: bool = False
+    "It had more rows than fit into the memory that it may use."
+    steps: tuple[Step, ...] = ()
+
+    def walk(self) -> list[Step]:
+        """This step and all below it, from the top down."""
+        return [self, *(below for step in self.steps for below in step.walk())]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What an engine says of a statement: its plan, and its own text.
+
+    ``seconds`` and ``rows`` are those of the whole statement where it was run.
+    """
+
+    step: Step
+    text: str
+    seconds: float | None = None
+    rows: int | None = None
+
+
+class Plans(Protocol):
+    """How a statement will be run, or was."""
+
+    def explain(self, run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained: ...
+    def generic(self, run: Run, sql: str) -> Explained:
+        """The plan whatever the values of its marks are; in a transaction that is taken back."""
+        ...
+
+    def statistics(self, run: Run) -> list[tuple[str, int, float, float, int]] | None:
+        """Statement, calls, seconds of all and of the worst, rows; ``None`` where the engine counts none."""
+        ...

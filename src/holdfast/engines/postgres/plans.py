@@ -1,0 +1,177 @@
+"""EXPLAIN (FORMAT JSON), in Holdfast's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holdfast.engines.base import Run
+from holdfast.engines.dialects import POSTGRES
+from holdfast.engines.plans import Explained, Kind, Step
+from holdfast.engines.sqltext import tokens
+
+_KINDS: dict[str, Kind] = {
+    "Seq Scan": "scan",
+    "Sample Scan": "scan",
+    "Tid Scan": "search",
+    "Sort": "sort",
+    "Incremental Sort": "sort",
+    "Aggregate": "group",
+    "Group": "group",
+    "WindowAgg": "group",
+    "Unique": "distinct",
+    "Nested Loop": "join",
+    "Hash Join": "join",
+    "Merge Join": "join",
+    "Append": "union",
+    "Merge Append": "union",
+    "SetOp": "union",
+    "BitmapOr": "union",
+    "Limit": "limit",
+    "Subquery Scan": "subquery",
+    "CTE Scan": "subquery",
+    "ModifyTable": "write",
+    "Result": "values",
+    "Values Scan": "values",
+}
+_INDEXED = ("Index Scan", "Index Only Scan", "Bitmap Index Scan")
+_BY = ("Index Cond", "Recheck Cond", "Hash Cond", "Merge Cond", "Join Filter", "Sort Key", "Group Key")
+# These only hand rows on.
+_PASSING = frozenset({"Gather", "Gather Merge", "Materialize", "Memoize", "Hash", "Bitmap Heap Scan"})
+_PREPARED = "hf_explained"
+_LINE = ("Node Type", "Relation Name", "Index Name", "Index Cond", "Filter", "Sort Key")
+
+
+def explain(run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained:
+    """The plan of a statement in the driver's text; ``analyze`` runs it and says how long each step took."""
+    options = "FORMAT JSON, ANALYZE, BUFFERS" if analyze else "FORMAT JSON"
+    said = _said(run, f"EXPLAIN ({options}) {sql}", params)
+    plan = said["Plan"]
+    seconds = said["Execution Time"] / 1000 if analyze else None
+    return Explained(_step(plan), "\n".join(_lines(plan, "")), seconds, _rows(plan) if analyze else None)
+
+
+def generic(run: Run, sql: str) -> Explained:
+    """By a prepared statement, as GENERIC_PLAN came with PostgreSQL 16."""
+    numbers = [int(token.text[1:]) for token in tokens(sql, POSTGRES.lexicon) if token.kind == "mark"]
+    values = f"({', '.join(['NULL'] * max(numbers))})" if numbers else ""
+    run(f"PREPARE {_PREPARED} AS {sql}")
+    try:
+        run("SET LOCAL plan_cache_mode = force_generic_plan")
+        plan = _said(run, f"EXPLAIN (FORMAT JSON) EXECUTE {_PREPARED}{values}", ())["Plan"]
+    finally:
+        run(f"DEALLOCATE {_PREPARED}")
+    return Explained(_step(plan), "\n".join(_lines(plan, "")))
+
+
+def statistics(run: Run) -> list[tuple[str, int, float, float, int]] | None:
+    """What pg_stat_statements counted of this database."""
+    place = run(
+        "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+        "WHERE e.extname = 'pg_stat_statements'"
+    ).fetchall()
+    if not place:
+        return None
+    rows = run(
+        "SELECT query, sum(calls)::bigint, sum(total_exec_time)::float8 / 1000, "
+        f"max(max_exec_time)::float8 / 1000, sum(rows)::bigint FROM {place[0][0]}.pg_stat_statements "
+        "WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query IS NOT NULL "
+        "GROUP BY query"
+    ).fetchall()
+    return [(str(sql), int(calls), total, worst, int(count)) for sql, calls, total, worst, count in rows]
+
+
+def _said(run: Run, sql: str, params: Sequence[Any]) -> Mapping[str, Any]:
+    given = run(sql, params).fetchall()[0][0]
+    (said,) = json.loads(given) if isinstance(given, (str, bytes)) else given
+    found: Mapping[str, Any] = said
+    return found
+
+
+def _rows(plan: Mapping[str, Any]) -> int:
+    """How many rows came out, or were written."""
+    if plan["Node Type"] == "ModifyTable" and not plan["Actual Rows"]:
+        plan = plan["Plans"][0]
+    return round(float(plan["Actual Rows"]))
+
+
+def _step(node: Mapping[str, Any]) -> Step:
+    below = [_step(one) for one in node.get("Plans", ())]
+    name, loops = node["Node Type"], node.get("Actual Loops")
+    if name in _PASSING and below and node.get("Parent Relationship") != "SubPlan":
+        return _passed_on(node, below)
+    removed = node.get("Rows Removed by Filter", node.get("Rows Removed by Join Filter"))
+    by = next((node[key] for key in _BY if key in node), None)
+    return Step(
+        _kind(node),
+        name,
+        node.get("Relation Name"),
+        node.get("Index Name"),
+        _without_values(", ".join(by) if isinstance(by, list) else by),
+        node.get("Plan Rows"),
+        None if loops is None else node["Actual Rows"] * loops,
+        None if removed is None else removed * (loops or 1),
+        loops,
+        None if loops is None else node["Actual Total Time"] * loops / 1000,
+        is_filtered="Filter" in node or "Join Filter" in node,
+        is_repeated=node.get("Parent Relationship") == "SubPlan",
+        is_on_disk=node.get("Sort Space Type") == "Disk" or node.get("Hash Batches", 1) > 1,
+        steps=tuple(below),
+    )
+
+
+def _passed_on(node: Mapping[str, Any], below: list[Step]) -> Step:
+    """The one step below, with what this one knows of its table."""
+    if node["Node Type"] != "Bitmap Heap Scan" or len(below) != 1:
+        return below[0] if len(below) == 1 else Step("other", node["Node Type"], steps=tuple(below))
+    step, own = below[0], node
+    loops = own.get("Actual Loops")
+    return Step(
+        "search",
+        own["Node Type"],
+        own.get("Relation Name"),
+        step.index,
+        step.by or _without_values(own.get("Recheck Cond")),
+        own.get("Plan Rows"),
+        None if loops is None else own["Actual Rows"] * loops,
+        own.get("Rows Removed by Filter"),
+        loops,
+        None if loops is None else own["Actual Total Time"] * loops / 1000,
+        is_filtered="Filter" in own,
+        steps=step.steps,
+    )
+
+
+def _kind(node: Mapping[str, Any]) -> Kind:
+    name = node["Node Type"]
+    if name in _INDEXED:
+        return "search" if "Index Cond" in node else "index scan"
+    return _KINDS.get(name, "other")
+
+
+def _without_values(condition: str | None) -> str | None:
+    """The text of a condition, with a ``?`` for each value in it."""
+    if condition is None:
+        return None
+    kinds = {"string", "number"}
+    text = "".join(
+        "?" if token.kind in kinds else token.text for token in tokens(condition, POSTGRES.lexicon)
+    )
+    return text[1:-1] if text.startswith("(") and text.endswith(")") and ") " not in text else text
+
+
+def _lines(node: Mapping[str, Any], indent: str) -> list[str]:
+    said = [f"{key}: {node[key]}" for key in _LINE[3:] if key in node]
+    place = " on ".join(str(node[key]) for key in ("Node Type", "Relation Name") if key in node)
+    using = f" using {node['Index Name']}" if "Index Name" in node else ""
+    cost = f"(cost={node['Startup Cost']:.2f}..{node['Total Cost']:.2f} rows={node['Plan Rows']})"
+    if "Actual Total Time" in node:
+        cost += (
+            f" (actual time={node['Actual Total Time']:.3f} ms rows={node['Actual Rows']} "
+            f"loops={node['Actual Loops']})"
+        )
+    lines = [f"{indent}{place}{using}  {cost}", *(f"{indent}    {line}" for line in said)]
+    for one in node.get("Plans", ()):
+        lines += _lines(one, indent + "  ")
+    return lines

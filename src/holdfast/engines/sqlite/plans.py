@@ -1,0 +1,162 @@
+"""EXPLAIN QUERY PLAN, in Holdfast's words. https://www.sqlite.org/eqp.html"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from holdfast.engines.base import Cursor, Run
+from holdfast.engines.dialects import SQLITE
+from holdfast.engines.names import unquote_identifier
+from holdfast.engines.plans import Explained, Kind, Step
+from holdfast.engines.sqltext import Token, first_word, tokens
+
+_ACCESS = re.compile(
+    r"(?P<verb>SCAN|SEARCH) (?P<table>.+?)"
+    r"(?: USING (?P<temporary>AUTOMATIC )?(?:PARTIAL )?(?:COVERING )?INDEX(?: (?P<index>(?!\().+?))?"
+    r"| USING INTEGER PRIMARY KEY| USING PRIMARY KEY| VIRTUAL TABLE INDEX .*?)?"
+    r"(?: \((?P<by>[^()]*(?:\([^()]*\)[^()]*)*)\))?(?: LEFT-JOIN)?"
+)
+_FOR = re.compile(r"USE TEMP B-TREE FOR (?:(?:RIGHT|LAST).*? )?(ORDER BY|GROUP BY|DISTINCT)")
+_AFTERWARDS: dict[str, Kind] = {"ORDER BY": "sort", "GROUP BY": "group", "DISTINCT": "distinct"}
+_UNION = re.compile(r"COMPOUND QUERY|MERGE \(|MULTI-INDEX OR")
+_PART = re.compile(r"INDEX \d+|LEFT|RIGHT|LEFT-MOST SUBQUERY|(?:UNION|INTERSECT|EXCEPT)\b.*")
+_SUBQUERY = re.compile(r"(?:CO-ROUTINE|MATERIALIZE|(?:CORRELATED )?(?:SCALAR|LIST) SUBQUERY|REUSE)")
+_BEFORE_TABLE = frozenset({"FROM", "JOIN", ",", "UPDATE", "INTO"})
+_NAMES = frozenset({"word", "quoted"})
+_WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE"})
+_BATCH = 1000
+_Children = Mapping[int, Sequence[tuple[int, str]]]
+_Names = Mapping[str, tuple[str, bool]]
+"""By the name that a statement gives it, a table's own name and whether it is read under a WHERE."""
+
+
+def explain(run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained:
+    """The plan of a statement in the driver's text; ``analyze`` runs it and says how long it took."""
+    rows = run(f"EXPLAIN QUERY PLAN {sql}", params).fetchall()
+    names = _named(sql)
+    children: dict[int, list[tuple[int, str]]] = {}
+    for number, parent, _, detail in rows:
+        children.setdefault(parent, []).append((number, detail))
+    step = _level(children, 0, names)
+    if (verb := first_word(sql, SQLITE.lexicon)) in _WRITES:
+        step = Step("write", verb, steps=(step,))
+    text = "\n".join(_lines(children, 0, ""))
+    if not analyze:
+        return Explained(step, text)
+    started = time.perf_counter()
+    count = _read(run(sql, params))
+    return Explained(step, text, time.perf_counter() - started, count)
+
+
+def generic(run: Run, sql: str) -> Explained:
+    """SQLite's planner does not look at values."""
+    marks = sum(token.kind == "mark" for token in tokens(sql, SQLITE.lexicon))
+    return explain(run, sql, (None,) * marks, analyze=False)
+
+
+def statistics(run: Run) -> None:
+    """Nothing outlives the statements."""
+
+
+def _read(cursor: Cursor) -> int:
+    count = max(cursor.rowcount, 0)
+    if cursor.description is not None:
+        while batch := cursor.fetchmany(_BATCH):
+            count += len(batch)
+    return count
+
+
+def _lines(children: _Children, at: int, indent: str) -> list[str]:
+    lines = []
+    for number, detail in children.get(at, ()):
+        lines += [indent + detail, *_lines(children, number, indent + "  ")]
+    return lines
+
+
+def _level(children: _Children, at: int, names: _Names) -> Step:
+    """What stands side by side is a loop in a loop, and then what is done with its rows."""
+    loops: list[Step] = []
+    afterwards: list[tuple[Kind, str]] = []
+    for number, detail in children.get(at, ()):
+        if found := _FOR.match(detail):
+            afterwards.append((_AFTERWARDS[found[1]], detail))
+        else:
+            step = _step(children, number, detail, names)
+            inner = any(one.table is not None for one in loops) and step.table is not None
+            loops.append(replace(step, is_repeated=True) if inner else step)
+    step = loops[0] if len(loops) == 1 else Step("join" if loops else "other", "", steps=tuple(loops))
+    for kind, native in afterwards:
+        step = Step(kind, native, steps=(step,))
+    return step
+
+
+def _step(children: _Children, at: int, detail: str, names: _Names) -> Step:
+    if "CONSTANT ROW" in detail:
+        return Step("values", detail)
+    if _UNION.match(detail):
+        parts = (_step(children, number, one, names) for number, one in children.get(at, ()))
+        return Step("union", detail, steps=tuple(parts))
+    below = (_level(children, at, names),) if at in children else ()
+    if found := _ACCESS.fullmatch(detail):
+        return replace(_access(found, names), steps=below)
+    if _SUBQUERY.match(detail):
+        return Step("subquery", detail, is_repeated="CORRELATED" in detail, steps=below)
+    if len(below) == 1 and _PART.fullmatch(detail):
+        return below[0]
+    return Step("other", detail, steps=below)
+
+
+def _access(found: re.Match[str], names: _Names) -> Step:
+    given = unquote_identifier(found["table"])
+    table, is_filtered = names.get(given.lower(), (given, None))
+    kind: Kind = "search"
+    if found["verb"] == "SCAN" and ("VIRTUAL TABLE" not in found[0] or found[0].endswith("INDEX 0:")):
+        kind = "index scan" if found["index"] else "scan"
+    return Step(
+        kind,
+        found[0],
+        table,
+        found["index"],
+        found["by"],
+        is_filtered=is_filtered,
+        is_temporary_index=bool(found["temporary"]),
+    )
+
+
+def _named(sql: str) -> dict[str, tuple[str, bool]]:
+    """The tables of a statement, as far as a look at its words can tell."""
+    found: dict[str, tuple[str, bool]] = {}
+    for scope in _scopes([token for token in tokens(sql, SQLITE.lexicon) if token.is_code]):
+        is_filtered = any(token.text.upper() == "WHERE" for token in scope)
+        ends = [None, None]
+        for before, name, after, last in zip(
+            scope, scope[1:], [*scope[2:], *ends], [*scope[3:], *ends], strict=False
+        ):
+            if before.text.upper() not in _BEFORE_TABLE or name.kind not in _NAMES:
+                continue
+            table = unquote_identifier(name.text)
+            alias = last if after is not None and after.text.upper() == "AS" else after
+            if alias is not None and alias.kind in _NAMES:
+                found[unquote_identifier(alias.text).lower()] = table, is_filtered
+            found.setdefault(table.lower(), (table, is_filtered))
+    return found
+
+
+def _scopes(words: Sequence[Token]) -> Iterator[list[Token]]:
+    """The words of each SELECT by itself, without those of the ones in it."""
+    open_ones: list[list[Token]] = [[]]
+    for word in words:
+        if word.text == "(":
+            open_ones.append([])
+        elif word.text == ")" and len(open_ones) > 1:
+            yield open_ones.pop()
+        elif word.text.upper() in {"UNION", "INTERSECT", "EXCEPT"}:
+            yield open_ones[-1]
+            open_ones[-1] = []
+        else:
+            open_ones[-1].append(word)
+    yield from open_ones

@@ -1,0 +1,125 @@
+"""Plans in the same words on every engine, and what is slow about them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import holdfast
+from holdfast.errors import InvalidQuery, TableNotFound
+
+ROWS = 12_000
+
+
+@pytest.fixture
+def big(db: holdfast.Database) -> holdfast.Database:
+    """Two tables of many rows, of which the planner has been told."""
+    db.create_table("runs", {"id": "INTEGER PRIMARY KEY", "lab": "INTEGER", "model": "TEXT", "acc": "REAL"})
+    db.create_table("labs", {"id": "INTEGER", "name": "TEXT"})
+    db.insert_many("runs", [{"lab": n % 3000, "model": f"m{n}", "acc": n / ROWS} for n in range(ROWS)])
+    db.insert_many("labs", [{"id": n, "name": f"lab {n}"} for n in range(ROWS)])
+    db.create_index("runs", "lab")
+    db.analyze()
+    return db
+
+
+def kinds(plan: object) -> list[str]:
+    return [step.kind for step in plan.root.walk()]  # type: ignore[attr-defined]
+
+
+def test_a_row_by_its_key_is_a_search(big: holdfast.Database) -> None:
+    plan = big.explain("SELECT * FROM runs WHERE id = ?", [5])
+    assert (plan.root.kind, plan.root.table) == ("search", "runs")
+    assert plan.findings == ()
+    assert "search runs" in str(plan)
+
+
+def test_rows_by_an_index_name_it(big: holdfast.Database) -> None:
+    (found,) = [
+        step for step in big.explain("SELECT * FROM runs r WHERE r.lab = 7").root.walk() if step.index
+    ]
+    assert found.kind == "search"
+    assert found.index == "idx_runs_lab"
+    assert re.fullmatch(r"\(?lab ?= ?\?\)?", found.by or "")
+
+
+def test_reading_every_row_for_a_few_is_said(big: holdfast.Database) -> None:
+    for analyze in (False, True):
+        plan = big.explain("SELECT * FROM runs AS r WHERE r.model = :name", {"name": "m5"}, analyze=analyze)
+        assert (plan.root.kind, plan.root.table) == ("scan", "runs")
+        (finding,) = plan.findings
+        assert finding.startswith("reads every row of runs (about 12,000)")
+        assert plan.rows == (1 if analyze else None)
+        assert (plan.seconds is not None) == analyze
+        assert "m5" not in str(plan)
+
+
+def test_reading_every_row_because_all_are_wanted_is_no_mistake(big: holdfast.Database) -> None:
+    assert big.explain("SELECT * FROM runs").findings == ()
+    assert big.explain("SELECT max(acc) FROM runs").findings == ()
+
+
+def test_small_tables_are_read_without_a_word(db: holdfast.Database) -> None:
+    db.create_table("t", {"a": int})
+    db.insert_many("t", [{"a": n} for n in range(100)])
+    assert db.explain("SELECT * FROM t WHERE a = 5 ORDER BY a").findings == ()
+
+
+def test_a_table_that_was_never_analysed_is_counted_as_far_as_it_matters(db: holdfast.Database) -> None:
+    db.create_table("t", {"a": int})
+    db.insert_many("t", [{"a": n} for n in range(ROWS)])
+    (finding,) = db.explain("SELECT * FROM t WHERE a = 5").findings
+    assert re.match(r"reads every row of t \((at least 10,000|about 1\d,\d{3})\)", finding)
+
+
+def test_a_large_sort_is_said(big: holdfast.Database) -> None:
+    plan = big.explain("SELECT * FROM runs ORDER BY acc")
+    assert kinds(plan) == ["sort", "scan"]
+    assert any(finding.startswith("sorts about 12,000 rows") for finding in plan.findings)
+
+
+def test_joins_groups_unions_and_subqueries_have_one_word_each(big: holdfast.Database) -> None:
+    plan = big.explain("SELECT * FROM runs JOIN labs ON labs.id = runs.lab WHERE runs.id = 3")
+    assert "join" in kinds(plan)
+    assert {"group"} & set(kinds(big.explain("SELECT model, count(*) FROM runs GROUP BY model")))
+    assert "union" in kinds(big.explain("SELECT model FROM runs UNION ALL SELECT name FROM labs"))
+    assert big.explain("SELECT 1").root.kind == "values"
+
+
+def test_a_table_that_is_read_again_for_every_row_is_said(big: holdfast.Database) -> None:
+    plan = big.explain("SELECT (SELECT count(*) FROM labs WHERE labs.name > runs.model) FROM runs")
+    assert any("every row of labs" in finding for finding in plan.findings)
+
+
+def test_what_is_measured_is_taken_back(big: holdfast.Database) -> None:
+    plan = big.explain("DELETE FROM runs WHERE id <= 10", analyze=True)
+    assert plan.rows == 10
+    assert "write" in kinds(plan)
+    assert big.count("runs") == ROWS
+    with big.transaction():
+        big.delete("runs", {"id": 1})
+        assert big.explain("DELETE FROM runs WHERE id <= 10", analyze=True).rows == 9
+        assert big.count("runs") == ROWS - 1
+    assert big.count("runs") == ROWS - 1
+
+
+def test_what_has_no_plan_is_refused(db: holdfast.Database) -> None:
+    for sql in ("CREATE TABLE t (a int)", "EXPLAIN SELECT 1", "VACUUM", ""):
+        with pytest.raises(InvalidQuery):
+            db.explain(sql)
+    with pytest.raises(TableNotFound):
+        db.explain("SELECT * FROM nowhere")
+    with pytest.raises(InvalidQuery):
+        db.explain("SELEC 1")
+    assert db.explain("SELECT 1").rows is None
+
+
+def test_a_wrong_expectation_is_said_where_it_is_known(big: holdfast.Database, engine_name: str) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite does not say how many rows a step had")
+    big.execute("CREATE TABLE pairs AS SELECT lab AS a, lab AS b FROM runs")
+    big.execute("ALTER TABLE pairs SET (autovacuum_enabled = false)")
+    big.insert_many("pairs", [{"a": 1, "b": 1} for _ in range(ROWS)])
+    plan = big.explain("SELECT * FROM pairs WHERE a = 1 AND b = 1", analyze=True)
+    assert any("analyze()" in finding for finding in plan.findings)
