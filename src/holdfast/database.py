@@ -1233,7 +1233,7 @@ class Database:
         ``analyze`` the statement is run and measured, and what it changed is taken back.
 
         >>> print(db.explain("SELECT * FROM runs WHERE id = ?", [1]))
-        search runs ...
+        search runs (rowid=?)
 
         Raises:
             InvalidQuery: for a statement that has no plan, such as CREATE TABLE.
