@@ -7,6 +7,7 @@ import itertools
 import os
 import sqlite3
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from holdfast.engines.base import Cursor, Opened, Run, paced
 from holdfast.engines.names import quote_identifier
 from holdfast.engines.pool import pooling
 from holdfast.engines.sqlite.errors import translate
+from holdfast.engines.sqlite.mounts import network_file_system
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
 
@@ -46,10 +48,11 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
         raise ConfigurationError(f"unknown durability {durability!r}", hint="use 'full' or 'normal'")
     read_only = bool(options.get("read_only"))
     location = _memory() if target.path is None else _file(target.path, read_only=read_only)
+    journal = "WAL" if target.path is None else _journal(target.path)
 
     def open_connection() -> sqlite3.Connection:
         try:
-            return _open(location, options, DURABILITY[durability])
+            return _open(location, options, DURABILITY[durability], journal)
         except driver_error as exc:
             error = translate(exc)
             located = type(error)(f"{target.masked_url}: {error.message}", hint=error.hint)
@@ -100,7 +103,7 @@ class Connection(sqlite3.Connection):
         self.execute(f"PRAGMA busy_timeout = {milliseconds}").close()
 
 
-def _open(location: str, options: Mapping[str, Any], synchronous: str) -> Connection:
+def _open(location: str, options: Mapping[str, Any], synchronous: str, journal: str) -> Connection:
     read_only, page_size = options.get("read_only"), options.get("page_size")
     timeout = options.get("timeout")
     raw = sqlite3.connect(
@@ -112,14 +115,16 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str) -> Connec
         raw.wait(raw.milliseconds)
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA trusted_schema = OFF")
-        raw.execute(f"PRAGMA synchronous = {synchronous}")
+        # Without a log the folder has to be synced too, or a power cut can bring a journal back.
+        is_extra = synchronous == "FULL" and journal == "DELETE"
+        raw.execute(f"PRAGMA synchronous = {'EXTRA' if is_extra else synchronous}")
         if page_size:
             raw.execute(f"PRAGMA page_size = {int(page_size)}")
         if read_only:
             raw.execute("SELECT count(*) FROM sqlite_master").fetchall()
         else:
             raw.wait(round(ENGINE_WAIT * 1000))
-            _use_wal(raw)
+            _use(raw, journal)
         # Where the schema cannot be read now, is_stale sees to it.
         with contextlib.suppress(sqlite3.OperationalError):
             refresh(raw)
@@ -130,9 +135,23 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str) -> Connec
     return raw
 
 
-def _use_wal(raw: sqlite3.Connection) -> None:
+def _journal(path: Path) -> str:
+    """WAL where its shared memory works; elsewhere the journal that needs locks alone, and a warning."""
+    kind = network_file_system(path)
+    if kind is None:
+        return "WAL"
+    warnings.warn(
+        f"{path} is on a network file system ({kind}): SQLite's locks cannot be trusted there, so that one "
+        "process at a time should use the file; it is kept without a write-ahead log",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return "DELETE"
+
+
+def _use(raw: sqlite3.Connection, journal: str) -> None:
     try:
-        raw.execute("PRAGMA journal_mode = WAL").fetchall()
+        raw.execute(f"PRAGMA journal_mode = {journal}").fetchall()
     except sqlite3.OperationalError as exc:
         # Somebody is using the file in another mode, or it may not be written: it works as it is.
         if not exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_READONLY", "SQLITE_LOCKED")):
