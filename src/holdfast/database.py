@@ -1522,7 +1522,11 @@ def open_database(
     """Resolve a URL and options, and open what they name."""
     from holdfast.settings import resolve
 
-    target = resolve(url, engine=engine, **options)  # type: ignore[arg-type]
+    return open_target(resolve(url, engine=engine, **options), if_not_exists=if_not_exists)  # type: ignore[arg-type]
+
+
+def open_target(target: Target, *, if_not_exists: bool = False) -> Database:
+    """Open what was resolved before."""
     return until_reached(
         lambda: Database(target, target.options, if_not_exists=if_not_exists),
         target.options.get("wait_until_ready", 0.0),

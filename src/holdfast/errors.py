@@ -22,7 +22,7 @@
     ├── IntegrityError
     │   ├── UniqueViolation, ForeignKeyViolation, NotNullViolation, CheckViolation
     │   ├── KeyReused                        an idempotency key that stands for another call
-    │   └── AlreadyExists                    a memory of that id
+    │   └── AlreadyExists                    a memory of that id, or a row of that name
     ├── TransactionError                     begin, commit or rollback at the wrong moment
     │   ├── TransactionAborted               an earlier statement of this transaction failed
     │   ├── SerializationFailure             retry the whole transaction
@@ -188,7 +188,9 @@ class KeyReused(IntegrityError):
 
 
 class AlreadyExists(IntegrityError):
-    """There is a memory of that id already, or a passage of that text."""
+    """There is a memory of that id already, a passage of that text, or a row with the same ``fields``."""
+
+    fields: tuple[str, ...] = ()
 
 
 class TransactionError(Error):

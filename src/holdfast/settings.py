@@ -107,7 +107,7 @@ def _from_environment(engine: str | None, given: Collection[str], allowed: Mappi
     if set(FIELDS) <= set(given):
         return Target("postgresql")
     wanted = engine or ("postgresql" if given else None)
-    values = _variables()
+    values = variables(("HOLDFAST_URL", "DATABASE_URL", *POSTGRES_VARIABLES, *LIBPQ_VARIABLES))
     for name in ("HOLDFAST_URL", "DATABASE_URL"):
         if name in values and _suits(values[name], wanted, given):
             try:
@@ -141,15 +141,13 @@ def _suits(url: str, wanted: str | None, given: Collection[str]) -> bool:
     )
 
 
-def _variables() -> dict[str, str]:
-    """The variables we know, from the environment and ``.env``; empty ones are missing.
+def variables(names: Collection[str]) -> dict[str, str]:
+    """Those of the variables that the environment or ``.env`` has; empty ones are missing.
 
     Imported here, because pydantic-settings alone takes longer to import than all of Holdfast.
     """
     from pydantic import create_model
     from pydantic_settings import BaseSettings, SettingsConfigDict
-
-    names = ("HOLDFAST_URL", "DATABASE_URL", *POSTGRES_VARIABLES, *LIBPQ_VARIABLES)
 
     class Environment(BaseSettings):
         model_config = SettingsConfigDict(

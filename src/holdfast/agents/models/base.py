@@ -47,7 +47,8 @@ class RowOut(SQLModel):
 class Shape(SQLModel):
     """What comes in: a field that it does not have is refused."""
 
-    model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]
+    # A value may be a password.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)  # type: ignore[assignment]
 
 
 class Changes(Shape):
