@@ -274,7 +274,8 @@ def test_texts_are_embedded_once_and_outside_of_the_transaction(db: holdfast.Dat
     assert calls == [["abc"]]
     assert [getattr(store.get(id), "embedding", "none") is None for id in ids] == [False, False, False, True]
     with pytest.raises(errors.ConfigurationError, match="of the model 'lengths'"):
-        opened()
+        opened(embed=lambda texts: [[1.0, 2.0] for _ in texts])
+    assert opened().dimension == 2
     with pytest.raises(errors.ValueRefused, match="vectors for 1 text"):
         opened(name="n", embed=lambda texts: []).insert(Passage("a"))
 

@@ -15,6 +15,7 @@ from holdfast.database import Database, open_database
 from holdfast.memory.embed.texts import Embed
 from holdfast.memory.history import Change
 from holdfast.memory.model import get_db_model
+from holdfast.memory.models import Model
 from holdfast.memory.paging import Page
 from holdfast.memory.records import Message, Passage, Record, Source
 from holdfast.memory.search import Hit, Hits
@@ -31,6 +32,7 @@ __all__ = [
     "Hit",
     "Hits",
     "Message",
+    "Model",
     "Page",
     "Passage",
     "PostgresStorageConnector",
@@ -53,12 +55,14 @@ def open(
     agent_id: str | None = None,
     dimension: int | None = None,
     embed: Embed | None = None,
+    refresh_ttl: bool = False,
 ) -> SQLStore:
     """Open the memory of that name, or make it: a path or URL as for ``connect``, or a ``Database``.
 
     ``name`` is any text. All that is read and written belongs to ``user_id``, and if it is given to
     ``agent_id``. ``embed`` takes a list of texts and gives a vector for each; its attribute ``model`` names
-    them. ``dimension`` is that of the first vector if it is left out.
+    them. ``dimension`` is that of the first vector if it is left out. With ``refresh_ttl`` a memory that
+    ``get`` or ``query`` returns lives as long again as when it was written.
 
     Raises:
         ConfigurationError: if the memory holds vectors of another dimension or model.
@@ -72,6 +76,7 @@ def open(
         name=name,
         dimension=dimension,
         embed=embed,
+        refresh_ttl=refresh_ttl,
     )
 
 
@@ -84,6 +89,7 @@ def get_storage_connector(
     name: str | None = None,
     dimension: int | None = None,
     embed: Embed | None = None,
+    refresh_ttl: bool = False,
 ) -> SQLStore:
     """Open a store of a kind: archival_memory, recall_memory, passages or data_sources.
 
@@ -100,6 +106,7 @@ def get_storage_connector(
             name=name,
             dimension=dimension,
             embed=embed,
+            refresh_ttl=refresh_ttl,
             is_owner=database is not url,
         )
     except BaseException:

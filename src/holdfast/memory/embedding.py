@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.core.executor import Executor
-from holdfast.errors import ConfigurationError, ValueRefused
+from holdfast.errors import ConfigurationError, InvalidQuery, ValueRefused
 from holdfast.memory import tables
 from holdfast.memory.embed.cache import EmbeddingCache
 from holdfast.memory.embed.texts import Embed, vectors_of
 from holdfast.memory.records import Record, Vector, as_vector
 from holdfast.memory.rows import changed
-from holdfast.memory.tables import Layout
+from holdfast.memory.tables import DEFAULT_MODEL, Layout
 from holdfast.types.text import storable
-
-DEFAULT_MODEL = "default"
 
 
 class Embedding:
@@ -23,22 +21,24 @@ class Embedding:
 
     def __init__(self, embed: Embed | None, dimension: Any) -> None:
         self.embed, self.dimension = embed, _dimension(dimension)
-        self.model = str(getattr(embed, "model", None) or DEFAULT_MODEL)
-        self._agreed: int | None = None
+        self.model = None if embed is None else str(getattr(embed, "model", None) or DEFAULT_MODEL)
+        self._agreed: dict[str, int] = {}
         self._kept: EmbeddingCache | None = None
 
     def keep_in(self, executor: Executor, user_id: str) -> None:
         """Keep what the embedder makes for a user in a database, where the embedder asks for that."""
         size = int(getattr(self.embed, "cache_size", 0) or 0)
-        self._kept = EmbeddingCache(executor, user_id, self.model, size) if size > 0 else None
+        model = self.model or DEFAULT_MODEL
+        self._kept = EmbeddingCache(executor, user_id, model, size) if size > 0 else None
 
     def known(self, layout: Layout) -> int | None:
         """The dimension of the store, as far as it is known without asking the database."""
-        return layout.dimension or self._agreed
+        return layout.dimension or self._agreed.get(layout.model)
 
-    def agree_on(self, dimension: int | None) -> None:
+    def agree_on(self, layout: Layout, dimension: int | None) -> None:
         """Remember the dimension that a committed transaction wrote."""
-        self._agreed = dimension
+        if dimension is not None:
+            self._agreed[layout.model] = dimension
 
     def filled(self, records: Sequence[Record]) -> list[Record]:
         """The records, with vectors for those that want one."""
@@ -54,8 +54,12 @@ class Embedding:
         """What the embedder makes of texts, checked."""
         return vectors_of(self.embed, texts, self._kept) if texts and self.embed is not None else []
 
-    def asked(self, text: str | None, vector: Any, dimension: int | None) -> Vector:
-        """The vector of a query."""
+    def asked(self, text: str | None, vector: Any, dimension: int | None, model: str | None = None) -> Vector:
+        """The vector of a query, by a model or by the embedder's own."""
+        if vector is None and model not in (None, self.model):
+            raise InvalidQuery(
+                f"the embedder makes vectors of {self.model!r}, not of {model!r}", hint="give vector="
+            )
         if vector is not None or self.embed is None:
             found = as_vector(vector)
         elif self._kept is not None:
@@ -78,6 +82,8 @@ class Embedding:
             if known is None:
                 known = tables.set_dimension(executor, layout, self.dimension or len(vector))
             if len(vector) != known:
+                current = executor.scalar(f"SELECT {tables.CURRENT_MODEL}", [layout.table])
+                tables.check_model(executor, layout, current)
                 error = ValueRefused(
                     f"the embedding has {len(vector)} numbers, and this memory's have {known}",
                     hint="an embedder of another model needs a memory of another name",

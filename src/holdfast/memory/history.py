@@ -16,9 +16,9 @@ from holdfast.core.executor import Executor
 from holdfast.engines.base import Fragment
 from holdfast.errors import NotFoundError
 from holdfast.memory.filters import Filters, compiled
-from holdfast.memory.records import Record, microseconds, moment_of
-from holdfast.memory.rows import Shape
-from holdfast.memory.scope import Scope
+from holdfast.memory.records import Record, Source, microseconds, moment_of
+from holdfast.memory.rows import Shape, changed
+from holdfast.memory.scope import Scope, now
 from holdfast.memory.writing import DELETED, UNDONE_TO_NOTHING, Writer
 
 GOING = {"delete": "delete", UNDONE_TO_NOTHING: "undo"}
@@ -49,9 +49,9 @@ class Historian:
         """All changes of a memory, the first one first."""
         changes, operation = [], "insert"
         for row in self._ended((f'{self.shape.history}."id" = ?', [str(id)])):
-            kind, written_at, ended_at, next_operation = row[-4:]
+            kind, written_at, ended_at, next_operation = row[-5:-1]
             if kind != DELETED:
-                changes.append(Change(operation, self.shape.record(row), moment_of(written_at)))
+                changes.append(Change(operation, self._then(row), moment_of(written_at)))
                 if next_operation in GOING:
                     changes.append(Change(GOING[next_operation], None, moment_of(ended_at)))
             operation = "insert" if next_operation in GOING else next_operation
@@ -71,13 +71,13 @@ class Historian:
         sql, given = compiled(engine, self.shape.history, filters)
         then = f'{self.shape.history}."written_at" <= ? AND {self.shape.history}."ended_at" > ? AND {sql}'
         for row in self._ended((then, [at, at, *given])):
-            if row[-4] != DELETED:
-                record = self.shape.record(row)
+            if row[-5] != DELETED:
+                record = self._then(row)
                 found[record.id] = record
         return sorted(found.values(), key=lambda record: (record.created_at, str(record.id)))
 
     def _present(self, condition: Fragment) -> list[Any]:
-        sql, given = self.scope.condition(self.shape.table)
+        sql, given = self.scope.present(self.shape.table)
         return self.executor.rows(
             f'SELECT {self.shape.listing}, {self.shape.table}."written_at" FROM {self.shape.source} '
             f"WHERE {sql} AND ({condition[0]})",
@@ -85,14 +85,24 @@ class Historian:
         )
 
     def _ended(self, condition: Fragment) -> Sequence[Any]:
-        table = self.shape.history
-        sql, given = self.scope.condition(table)
+        table, present = self.shape.history, self.shape.table
+        sql, given = self.scope.present(table)
+        # With a memory that has expired all that it was is gone.
+        gone = f'{present}."n" = {table}."n" AND {present}."expires_at" <= ?'
         return self.executor.rows(
             f'SELECT {self.shape.listing_of_history}, {table}."kind", {table}."written_at", '
-            f'{table}."ended_at", {table}."operation" FROM {table} '
-            f'WHERE {sql} AND ({condition[0]}) ORDER BY {table}."change"',
-            [*given, *condition[1]],
+            f'{table}."ended_at", {table}."operation", {table}."embedding_model" FROM {table} '
+            f"WHERE {sql} AND ({condition[0]}) AND NOT EXISTS (SELECT 1 FROM {present} WHERE {gone}) "
+            f'ORDER BY {table}."change"',
+            [*given, *condition[1], now()],
         )
+
+    def _then(self, row: Sequence[Any]) -> Record:
+        """What a memory was; a vector of a model that is not the current one is left out."""
+        record = self.shape.record(row)
+        if isinstance(record, Source) or row[-1] == self.shape.layout.model:
+            return record
+        return changed(record, embedding=None)
 
 
 def undone(historian: Historian, writer: Writer, id: UUID) -> Record | None:

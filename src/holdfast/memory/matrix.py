@@ -68,24 +68,28 @@ class Matrix:
 
 
 class Matrices:
-    """The matrix of one store for each connection, as nobody else can say that it is still true."""
+    """The matrices of one store for each connection, as nobody else can say that they are still true."""
 
     def __init__(self) -> None:
-        self._kept: WeakKeyDictionary[Any, tuple[Any, Matrix | None]] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[Any, tuple[Any, dict[str, Matrix | None]]] = WeakKeyDictionary()
 
     def matrix(self, executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
-        """The matrix of all vectors there are; ``None`` where there are none."""
+        """The matrix of all vectors of a model; ``None`` where there are none."""
         state: Callable[[Any], Any] = executor.engine.vectors.state
         raw = executor.driver_connection()
         now = (executor.drive(state), shape.layout.table)
-        kept = self._kept.get(raw)
-        if kept is not None and kept[0] == now:
-            return kept[1]
-        matrix = _read(executor, shape, scope)
-        # What a transaction has written may not be kept in the end.
-        if not executor.in_transaction:
-            self._kept[raw] = (now, matrix)
-        return matrix
+        model, kept = shape.layout.model, self._kept.get(raw)
+        matrices = kept[1] if kept is not None and kept[0] == now else {}
+        if model not in matrices:
+            if not matrices:
+                self._kept.pop(raw, None)
+            matrix = _read(executor, shape, scope)
+            # What a transaction has written may not be kept in the end.
+            if executor.in_transaction:
+                return matrix
+            matrices[model] = matrix
+            self._kept[raw] = (now, matrices)
+        return matrices[model]
 
 
 def _read(executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:

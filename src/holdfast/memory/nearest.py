@@ -21,8 +21,9 @@ Leg = list[tuple[int, float]]
 class Among:
     """The memories that may be found: those of a tenant in one store, and of them what a filter leaves.
 
-    ``condition`` is about the rows of ``shape.table`` and holds the tenant's and the filter's; without a
-    filter ``is_filtered`` is false, and the tenant alone decides.
+    ``condition`` is about the rows of ``shape.table`` and holds the tenant's, the filter's, and that nothing
+    has expired. Without a filter ``is_filtered`` is false, and the tenant alone decides: should something
+    that has expired be found then, the search asks again with ``is_filtered``.
     """
 
     executor: Executor

@@ -31,8 +31,8 @@ class Reader:
         return compiled(self.executor.engine, self.shape.table, filters)
 
     def within(self, condition: Fragment) -> Fragment:
-        """A condition, and that of the tenant, which nothing leaves out."""
-        sql, given = self.scope.condition(self.shape.table)
+        """A condition, and that of the tenant, which nothing leaves out; nothing that expired, either."""
+        sql, given = self.scope.present(self.shape.table)
         return f"{sql} AND ({condition[0]})", [*given, *condition[1]]
 
     def records(
@@ -90,10 +90,11 @@ class Reader:
         names = []
         for layout in tables.stores(self.executor):
             quoted = self.executor.engine.quote(layout.table)
+            sql, given = Scope(self.scope.user_id, None).present(quoted)
             found = self.executor.rows(
-                f'SELECT 1 FROM {quoted} WHERE {quoted}."user_id" = ? AND {quoted}."agent_id" IS NULL '
+                f'SELECT 1 FROM {quoted} WHERE {sql} AND {quoted}."agent_id" IS NULL '
                 f"AND {quoted}.\"kind\" = 'passage' LIMIT 1",
-                (self.scope.user_id,),
+                given,
             )
             if found and layout.name not in names:
                 names.append(layout.name)

@@ -21,6 +21,7 @@ Vector = NDArray[np.float32]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 LONGEST_NAME = 1000
+_LONGEST_LIFE = 10_000 * 366 * 86_400
 # The squares of its numbers, and of theirs the sum, must be in the range of float32: pgvector reckons so.
 SHORTEST = 1e-15
 
@@ -113,6 +114,21 @@ def microseconds(moment: datetime) -> int:
 
 def moment_of(stored: int) -> datetime:
     return EPOCH + stored * _MICROSECOND
+
+
+def lifetime(ttl: Any) -> int | None:
+    """How long something lives, in microseconds, from a timedelta or seconds.
+
+    Raises:
+        ValueRefused: if it is not positive, or longer than 10,000 years.
+    """
+    if ttl is None:
+        return None
+    if isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and 0 < ttl < _LONGEST_LIFE:
+        ttl = timedelta(seconds=ttl)
+    if not isinstance(ttl, timedelta) or not timedelta(0) < ttl < timedelta(seconds=_LONGEST_LIFE):
+        raise ValueRefused("ttl is how long a memory lives", hint="a timedelta, or seconds")
+    return ttl // _MICROSECOND
 
 
 def _text(value: Any, noun: str, *, empty: bool = True) -> str:

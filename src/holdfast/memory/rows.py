@@ -17,7 +17,7 @@ _OF_RECORD = {
     "message": ("text", "role", "model", "user", "tool_calls", "tool_call_id"),
     "source": ("name",),
 }
-_OUT = [name for name in COLUMNS if name not in ("digest", "written_at")]
+_OUT = [name for name in COLUMNS if name not in ("digest", "written_at", "ttl", "expires_at")]
 
 _PLACES = {name: place for place, name in enumerate(COLUMNS)}
 
@@ -59,7 +59,9 @@ class Shape:
             f'AND {self.vectors}."model" = ?'
         )
 
-    def values(self, record: Record, agent_id: str | None, written_at: int) -> tuple[Any, ...]:
+    def values(
+        self, record: Record, agent_id: str | None, written_at: int, ttl: int | None = None
+    ) -> tuple[Any, ...]:
         """A record in the order of ``COLUMNS``; ``agent_id`` is for records that have none of their own."""
         values: dict[str, Any] = {
             "user_id": record.user_id,
@@ -69,6 +71,8 @@ class Shape:
             "digest": digest(record),
             "created_at": microseconds(record.created_at),
             "written_at": written_at,
+            "ttl": ttl,
+            "expires_at": None if ttl is None else written_at + ttl,
         }
         for name in _OF_RECORD[values["kind"]]:
             values[name] = getattr(record, name)

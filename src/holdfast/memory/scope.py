@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from holdfast.engines.base import Fragment
@@ -23,6 +24,12 @@ class Scope:
             return f'{table}."user_id" = ?', [self.user_id]
         return f'{table}."user_id" = ? AND {table}."agent_id" = ?', [self.user_id, self.agent_id]
 
+    def present(self, table: str) -> Fragment:
+        """Of the memories in ``table`` those that belong here and have not expired."""
+        sql, given = self.condition(table)
+        alive, moment = unexpired(table)
+        return f"{sql} AND {alive}", [*given, *moment]
+
     def own(self, record: Record) -> Record:
         """The record with its owner filled in.
 
@@ -39,6 +46,16 @@ class Scope:
             if given is None and here is not None and hasattr(record, name):
                 values[name] = here
         return changed(record, **values) if values else record
+
+
+def now() -> int:
+    """The time as it is stored."""
+    return time.time_ns() // 1000
+
+
+def unexpired(table: str) -> Fragment:
+    """The rows of ``table`` whose time has not come."""
+    return f'({table}."expires_at" IS NULL OR {table}."expires_at" > ?)', [now()]
 
 
 def scope_of(user_id: object, agent_id: object) -> Scope:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from holdfast.engines.searching import Term
 from holdfast.errors import InvalidQuery
 from holdfast.memory.nearest import Among, Leg, VectorLeg
 from holdfast.memory.records import Record, Vector
+from holdfast.memory.tables import CURRENT_MODEL, check_model
 from holdfast.search.fulltext import LONGEST_WORD, parse
 
 MODES = ("vector", "text", "hybrid")
@@ -81,6 +82,8 @@ class Searcher:
 
     among: Among
     leg: VectorLeg
+    is_current: bool = True
+    """Whether the model is to be the current one, and no other was asked for."""
 
     def by_text(self, text: str, count: int) -> Leg:
         """The memories with the words of ``text`` that say most, and the database's measure of them."""
@@ -100,16 +103,23 @@ class Searcher:
 
     def records(self, numbers: Sequence[int]) -> dict[int, Record]:
         """The memories of these numbers."""
+        shape, executor = self.among.shape, self.among.executor
         if not numbers:
+            self._check(executor.scalar(f"SELECT {CURRENT_MODEL}", [shape.layout.table]))
             return {}
-        shape = self.among.shape
-        sql, given = self.among.scope.condition(shape.table)
-        rows = self.among.executor.rows(
-            f'SELECT {shape.listing}, {shape.table}."n" FROM {shape.source} '
+        sql, given = self.among.scope.present(shape.table)
+        rows = executor.rows(
+            f'SELECT {shape.listing}, {shape.table}."n", {CURRENT_MODEL} FROM {shape.source} '
             f'WHERE {sql} AND {shape.table}."n" IN ({", ".join("?" * len(numbers))})',
-            [shape.layout.model, *given, *numbers],
+            [shape.layout.table, shape.layout.model, *given, *numbers],
         )
-        return {row[-1]: shape.record(row) for row in rows}
+        if rows:
+            self._check(rows[0][-1])
+        return {row[-2]: shape.record(row) for row in rows}
+
+    def _check(self, current: str) -> None:
+        if self.is_current:
+            check_model(self.among.executor, self.among.shape.layout, current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,7 @@ class Question:
     half_life: timedelta | None
 
     def ask(self, searcher: Searcher) -> Hits:
-        """The hits; asked again if memories went away while it looked."""
+        """The hits; asked again if some of what was found is gone."""
         hits = Hits()
         for _ in range(_TRIES):
             legs, is_complete = self._legs(searcher)
@@ -130,6 +140,8 @@ class Question:
             hits.complete = is_complete
             if is_whole:
                 break
+            # Perhaps they have expired, and more of them stand before the others.
+            searcher = replace(searcher, among=replace(searcher.among, is_filtered=True))
         return hits
 
     def _legs(self, searcher: Searcher) -> tuple[dict[str, Leg], bool]:

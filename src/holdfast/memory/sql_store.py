@@ -27,13 +27,15 @@ from holdfast.memory.embed.texts import Embed
 from holdfast.memory.embedding import Embedding
 from holdfast.memory.filters import Filters, compiled
 from holdfast.memory.history import Change, Historian, undone
+from holdfast.memory.models import Model, Models
 from holdfast.memory.nearest import Among, InDatabase, VectorLeg
 from holdfast.memory.paging import Page
 from holdfast.memory.reading import Reader
-from holdfast.memory.records import Record, as_id, as_moment, records_of
+from holdfast.memory.records import Record, as_id, as_moment, lifetime, records_of
 from holdfast.memory.rows import Shape
 from holdfast.memory.scope import scope_of
 from holdfast.memory.search import MODES, Hits, Question, Searcher, half_life_of
+from holdfast.memory.tables import ModelChanged
 from holdfast.memory.writing import Writer
 
 
@@ -56,6 +58,7 @@ class SQLStore:
         name: str | None = None,
         dimension: int | None = None,
         embed: Embed | None = None,
+        refresh_ttl: bool = False,
         is_owner: bool = False,
     ) -> None:
         self._database, self._is_owner = database, is_owner
@@ -69,7 +72,7 @@ class SQLStore:
         self._kind, self._name = kind, kind if name is None else name
         self._embedding = Embedding(embed, dimension)
         self._embedding.keep_in(self._executor, self._scope.user_id)
-        self._leg = self._vector_leg()
+        self._leg, self._refresh_ttl = self._vector_leg(), refresh_ttl
         self._shape()
 
     def _vector_leg(self) -> VectorLeg:
@@ -121,11 +124,14 @@ class SQLStore:
             known = None if layout is None else layout.dimension
         return known
 
-    def _shape(self) -> Shape:
+    def _shape(self, of_model: str | None = None) -> Shape:
         """How rows are written and read, worked out once and again when the schema has changed."""
         model, dimension = self._embedding.model, self._embedding.dimension
-        key = ("memory", self._kind, self._name, model, dimension)
+        key = ("memory", self._kind, self._name, model, dimension, of_model)
         shape: Shape | None = self._executor.plans.get(key)
+        if shape is None and of_model is not None:
+            layout = self._models().layout(of_model)
+            shape = self._executor.keep(key, Shape(self._executor, layout))
         if shape is None:
             layout = tables.ensure(self._executor, self._kind, self._name, dimension, model)
             # Connections that were open before another process made the tables must learn of the search.
@@ -138,41 +144,50 @@ class SQLStore:
 
     # Writing
 
-    def insert(self, record: Record, exists_ok: bool = False) -> UUID:
+    def insert(
+        self, record: Record, exists_ok: bool = False, *, ttl: timedelta | float | None = None
+    ) -> UUID:
         """Write a memory and return its id.
 
         A passage with a text that is there already is not written: the id of the first one is returned.
         Without an embedding the store's embedder makes one, before the transaction begins. With ``exists_ok``
-        a memory of the same id becomes ``record``, and what it was stays in the history.
+        a memory of the same id becomes ``record``, and what it was stays in the history. ``ttl``, a timedelta
+        or seconds, is how long the memory lives: no verb returns it after that, and :meth:`sweep` removes it.
 
         Raises:
             AlreadyExists: if there is a memory of that id.
+            ConfigurationError: if the store has gone over to another model since it was opened.
             ValueRefused: if the embedding has another dimension than the others.
         """
-        return self._insert([record], exists_ok)[0]
+        return self._insert([record], exists_ok, lifetime(ttl))[0]
 
-    def upsert(self, record: Record) -> UUID:
+    def upsert(self, record: Record, *, ttl: timedelta | float | None = None) -> UUID:
         """Write a memory, or make the one of the same id ``record``: ``insert(record, exists_ok=True)``."""
-        return self.insert(record, exists_ok=True)
+        return self.insert(record, exists_ok=True, ttl=ttl)
 
     def insert_many(
-        self, records: Iterable[Record], exists_ok: bool = False, progress: bool | None = False
+        self,
+        records: Iterable[Record],
+        exists_ok: bool = False,
+        progress: bool | None = False,
+        *,
+        ttl: timedelta | float | None = None,
     ) -> list[UUID]:
         """Write all memories or none and return their ids, as :meth:`insert` would.
 
         Raises:
             Error: with ``row_number``, counted from 1, of the record at fault.
         """
-        given = records_of(records)
+        given, lives = records_of(records), lifetime(ttl)
         with track(f"insert {self._name}", total=len(given), show=progress) as advance:
-            ids = self._insert(given, exists_ok) if given else []
+            ids = self._insert(given, exists_ok, lives) if given else []
             if advance is not None:
                 advance(len(ids))
         return ids
 
-    def _insert(self, given: Sequence[Record], exists_ok: bool) -> list[UUID]:
+    def _insert(self, given: Sequence[Record], exists_ok: bool, ttl: int | None) -> list[UUID]:
         records = self._ready(given)
-        writer = self._writer()
+        writer = self._writer(ttl)
         with Transaction(self._executor):
             dimension = self._embedding.settle(self._executor, self._shape().layout, records)
             if len(records) == 1:
@@ -183,7 +198,7 @@ class SQLStore:
         return ids
 
     def update(self, record: Record) -> UUID:
-        """Make the memory of the same id ``record``; what it was stays in the history.
+        """Make the memory of the same id ``record``; what it was stays in the history, and when it expires.
 
         Raises:
             NotFoundError: if there is none.
@@ -208,6 +223,21 @@ class SQLStore:
         with Transaction(self._executor):
             return self._writer().delete(condition)
 
+    def sweep(self) -> int:
+        """Remove the memories that have expired, with their history; return how many there were.
+
+        It goes through the whole store, whoever they belonged to. Until then they are kept, and not shown.
+        """
+        with Transaction(self._executor):
+            return self._writer().sweep()
+
+    def models(self) -> list[Model]:
+        """The models of which this store has vectors; its current one is that of a new memory or a query."""
+        return self._models().all()
+
+    def _models(self) -> Models:
+        return Models(self._executor, self._shape())
+
     def delete_table(self) -> None:
         """Remove all memories of this user (and agent) with their history, and the table once it is empty."""
         shape, executor = self._shape(), self._executor
@@ -225,8 +255,8 @@ class SQLStore:
     def save(self) -> None:
         """Do nothing: what was written is kept already. It is there for code that calls it."""
 
-    def _writer(self) -> Writer:
-        return Writer(self._executor, self._shape(), self._scope)
+    def _writer(self, ttl: int | None = None) -> Writer:
+        return Writer(self._executor, self._shape(), self._scope, ttl)
 
     def _ready(self, given: Sequence[Record]) -> list[Record]:
         """The records as they will be stored: their owner filled in, their texts embedded."""
@@ -241,7 +271,7 @@ class SQLStore:
 
     def _agree_on(self, dimension: int | None) -> None:
         if not self._executor.in_transaction:
-            self._embedding.agree_on(dimension)
+            self._embedding.agree_on(self._shape().layout, dimension)
 
     # History
 
@@ -287,6 +317,7 @@ class SQLStore:
         found = self._reader().records((f'{self._shape().table}."id" = ?', [str(as_id(id))]))
         if not found:
             raise NotFoundError("there is no memory of that id")
+        self._refresh(found)
         return found[0]
 
     def get_all(self, filters: Filters = None, limit: int | None = None) -> list[Record]:
@@ -335,6 +366,7 @@ class SQLStore:
         mode: str | None = None,
         *,
         recency: timedelta | float | None = None,
+        model: str | None = None,
     ) -> Hits:
         """The ``top_k`` memories that are nearest to a text or a vector, the best first.
 
@@ -342,7 +374,7 @@ class SQLStore:
         embedder to make it of ``text``, else by text. By text a memory needs one of the words, and those
         with more and rarer ones come first. Hybrid takes the best of both, at least 50 each, and ranks them
         by reciprocal rank fusion; with ``recency``, a half-life, older memories lose. Memories without a
-        vector are not found by one.
+        vector are not found by one. ``model`` names the vectors to compare with, if not the current ones.
 
         Raises:
             InvalidQuery: if what the mode needs is not given.
@@ -356,12 +388,21 @@ class SQLStore:
         count = count_argument("top_k", top_k)
         if count == 0:
             raise InvalidQuery("top_k must be at least 1")
-        asked = None if mode == "text" else self._embedding.asked(text, vector, self.dimension)
-        words = None if mode == "vector" else text
-        reader = self._reader()
-        condition = reader.within(reader.filter(filters))
-        among = Among(self._executor, reader.shape, self._scope, condition, bool(filters))
-        return Question(words, asked, count, half_life).ask(Searcher(among, self._leg))
+
+        def answer() -> Hits:
+            dimension = self.dimension if model is None else self._shape(model).layout.dimension
+            asked = None if mode == "text" else self._embedding.asked(text, vector, dimension, model)
+            question = Question(None if mode == "vector" else text, asked, count, half_life)
+            return question.ask(self._searcher(filters, model))
+
+        try:
+            hits = answer()
+        except (ModelChanged, ValueRefused):
+            # A dimension may be refused from what was known before the change.
+            self._executor.forget()
+            hits = answer()
+        self._refresh([hit.record for hit in hits])
+        return hits
 
     def query_text(self, text: str, top_k: int = 10, filters: Filters = None) -> Hits:
         """The memories with the words of ``text``: ``query(text, mode="text")``."""
@@ -397,6 +438,17 @@ class SQLStore:
     def list_loaded_data(self) -> list[str]:
         """The names of the stores here that hold passages of this user which are no agent's own."""
         return self._reader().loaded_data()
+
+    def _searcher(self, filters: Filters, model: str | None) -> Searcher:
+        reader = Reader(self._executor, self._shape(model), self._scope)
+        condition = reader.within(reader.filter(filters))
+        among = Among(self._executor, reader.shape, self._scope, condition, bool(filters))
+        return Searcher(among, self._leg, is_current=model is None)
+
+    def _refresh(self, records: Sequence[Record]) -> None:
+        if self._refresh_ttl and records:
+            with Transaction(self._executor):
+                self._writer().refresh([record.id for record in records])
 
     def _reader(self) -> Reader:
         return Reader(self._executor, self._shape(), self._scope)

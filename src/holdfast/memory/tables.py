@@ -1,12 +1,14 @@
 """Where memories lie: a table of truth for each store, with its vectors and its history beside it.
 
 The truth has one row for each memory. Vectors are kept by memory and model, so that those of several models
-lie side by side. The history has what a row was before each change, so that adding memories costs no second
-row. A list of all stores keeps their names as they were given; a table's own name is made from that.
+lie side by side; a list has the dimension of each. The history has what a row was before each change, so that
+adding memories costs no second row. A list of all stores keeps their names as they were given, from which the
+names of the tables are made, and their current models.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import time
@@ -20,6 +22,8 @@ from holdfast.memory.records import as_name
 from holdfast.search import fulltext
 
 STORES = "hf_memories"
+MODELS = "hf_memory_models"
+DEFAULT_MODEL = "default"
 PREFIX = "hf_memory_"
 _SLUG = 24
 TYPES = ("archival_memory", "recall_memory", "passages", "data_sources")
@@ -43,13 +47,19 @@ COLUMNS: dict[str, str] = {
     "name": "TEXT",
     "created_at": "BIGINT NOT NULL",
     "written_at": "BIGINT NOT NULL",
+    "ttl": "BIGINT",
+    "expires_at": "BIGINT",
 }
-"""The columns of a memory after its number; times are microseconds since 1970."""
+"""The columns of a memory after its number; times are microseconds since 1970, or microseconds."""
+
+
+class ModelChanged(ConfigurationError):
+    """The store has gone over to another model than the one that it was opened for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One store as it lies in the database."""
+    """One store as it lies in the database; ``dimension`` is that of the vectors of ``model``."""
 
     kind: str
     name: str
@@ -67,6 +77,18 @@ class Layout:
         return f"{self.table}_history"
 
 
+_LAYOUT = (
+    f'"{STORES}"."kind", "{STORES}"."name", "{STORES}"."table_name", "{MODELS}"."dimension", '
+    f'"{STORES}"."model", "{STORES}"."vector_kind"'
+)
+_LISTED = (
+    f'"{STORES}" LEFT JOIN "{MODELS}" ON "{MODELS}"."table_name" = "{STORES}"."table_name" '
+    f'AND "{MODELS}"."model" = "{STORES}"."model"'
+)
+CURRENT_MODEL = f'(SELECT "model" FROM "{STORES}" WHERE "{STORES}"."table_name" = ?)'
+"""The current model of the store whose table is given, as a value of SQL."""
+
+
 def table_name(kind: str, name: str) -> str:
     """The table of a store: letters of its name to read, and a hash that no other name has.
 
@@ -81,16 +103,15 @@ def found(executor: Executor, kind: str, name: str) -> Layout | None:
     """The store of that kind and name, if it is there."""
     try:
         rows = executor.rows(
-            f'SELECT "dimension", "model", "vector_kind" FROM "{STORES}" WHERE "table_name" = ?',
-            (table_name(kind, name),),
+            f'SELECT {_LAYOUT} FROM {_LISTED} WHERE "{STORES}"."table_name" = ?', (table_name(kind, name),)
         )
     except TableNotFound:
         return None
-    return Layout(kind, name, table_name(kind, name), *rows[0]) if rows else None
+    return Layout(*rows[0]) if rows else None
 
 
-def ensure(executor: Executor, kind: str, name: str, dimension: int | None, model: str) -> Layout:
-    """The store of that kind and name, made if it is not there.
+def ensure(executor: Executor, kind: str, name: str, dimension: int | None, model: str | None) -> Layout:
+    """The store of that kind and name, made if it is not there; without a ``model`` it is the current one.
 
     Raises:
         ConfigurationError: if it is there with vectors of another dimension or another model.
@@ -105,15 +126,17 @@ def ensure(executor: Executor, kind: str, name: str, dimension: int | None, mode
         except Error:
             # Another process may have made it at the same moment; by now it is there, or this raises.
             layout = _there(executor, kind, name) or _made(executor, kind, name, dimension, model)
+    if model is not None and model != layout.model:
+        if dimensions(executor, layout):
+            raise ConfigurationError(
+                f"the vectors of the memory {name!r} are of the model {layout.model!r}, not {model!r}",
+                hint="give the embedder they were made with, embed them again, or open another name",
+            )
+        layout = dataclasses.replace(layout, model=model, dimension=None)
     if dimension is not None and layout.dimension not in (None, dimension):
         raise ConfigurationError(
             f"the memory {name!r} holds vectors of {layout.dimension} numbers, not {dimension}",
             hint="open it without dimension=, or under another name",
-        )
-    if model != layout.model:
-        raise ConfigurationError(
-            f"the vectors of the memory {name!r} are of the model {layout.model!r}, not {model!r}",
-            hint="give the embedder they were made with, or another name",
         )
     return layout
 
@@ -123,9 +146,10 @@ def _there(executor: Executor, kind: str, name: str) -> Layout | None:
     return found(executor, kind, name) if schema.table_exists(executor, STORES) else None
 
 
-def _made(executor: Executor, kind: str, name: str, dimension: int | None, model: str) -> Layout:
-    vector_kind = _vector_kind(executor)
-    layout = Layout(kind, name, table_name(kind, name), dimension, model, vector_kind)
+def _made(executor: Executor, kind: str, name: str, dimension: int | None, model: str | None) -> Layout:
+    layout = Layout(
+        kind, name, table_name(kind, name), dimension, model or DEFAULT_MODEL, _vector_kind(executor)
+    )
     with Transaction(executor):
         schema.create_table(
             executor,
@@ -134,19 +158,27 @@ def _made(executor: Executor, kind: str, name: str, dimension: int | None, model
                 "table_name": "TEXT PRIMARY KEY",
                 "kind": "TEXT NOT NULL",
                 "name": "TEXT NOT NULL",
-                "dimension": "BIGINT",
                 "model": "TEXT NOT NULL",
                 "vector_kind": "TEXT NOT NULL",
                 "created_at": "BIGINT NOT NULL",
             },
             if_not_exists=True,
         )
+        schema.create_table(
+            executor,
+            MODELS,
+            {"table_name": "TEXT NOT NULL", "model": "TEXT NOT NULL", "dimension": "BIGINT NOT NULL"},
+            primary_key=["table_name", "model"],
+            if_not_exists=True,
+        )
         _make(executor, layout)
         executor.run(
-            f'INSERT INTO "{STORES}" ("table_name", "kind", "name", "dimension", "model", "vector_kind", '
-            '"created_at") VALUES (?, ?, ?, ?, ?, ?, ?)',
-            (layout.table, kind, name, dimension, model, vector_kind, time.time_ns() // 1000),
+            f'INSERT INTO "{STORES}" ("table_name", "kind", "name", "model", "vector_kind", "created_at") '
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (layout.table, kind, name, layout.model, layout.vector_kind, time.time_ns() // 1000),
         )
+        if dimension is not None:
+            set_dimension(executor, layout, dimension)
     return layout
 
 
@@ -183,6 +215,7 @@ def _make(executor: Executor, layout: Layout) -> None:
             "n": "BIGINT NOT NULL",
             **COLUMNS,
             "embedding": layout.vector_kind,
+            "embedding_model": "TEXT",
             "operation": "TEXT NOT NULL",
             "ended_at": "BIGINT NOT NULL",
         },
@@ -191,16 +224,52 @@ def _make(executor: Executor, layout: Layout) -> None:
     indexes.create_index(executor, layout.table, ["user_id", "created_at", "id"])
     indexes.create_index(executor, layout.vectors, ["user_id"])
     indexes.create_index(executor, layout.history, ["user_id", "id"])
+    for table in (layout.table, layout.history):
+        # Few memories expire, and the others cost nothing here.
+        indexes.create_index(executor, table, ["expires_at"], where='"expires_at" IS NOT NULL')
     fulltext.enable(executor, layout.table, "text")
 
 
 def set_dimension(executor: Executor, layout: Layout, dimension: int) -> int:
-    """Note the dimension of a store with its first vector; the one that it has by then, or has already."""
+    """Note the dimension of a model with its first vector; the one that it has by then, or has already.
+
+    The first model with a vector becomes the current one.
+    """
+    locks = executor.engine.features.row_locks
+    executor.rows(f'SELECT 1 FROM "{STORES}" WHERE "table_name" = ?{locks}', (layout.table,))
+    if not dimensions(executor, layout):
+        executor.run(
+            f'UPDATE "{STORES}" SET "model" = ? WHERE "table_name" = ?', (layout.model, layout.table)
+        )
     executor.run(
-        f'UPDATE "{STORES}" SET "dimension" = ? WHERE "table_name" = ? AND "dimension" IS NULL',
-        (dimension, layout.table),
+        f'INSERT INTO "{MODELS}" ("table_name", "model", "dimension") VALUES (?, ?, ?) '
+        "ON CONFLICT DO NOTHING",
+        (layout.table, layout.model, dimension),
     )
-    return int(executor.scalar(f'SELECT "dimension" FROM "{STORES}" WHERE "table_name" = ?', (layout.table,)))
+    return dimensions(executor, layout)[layout.model]
+
+
+def check_model(executor: Executor, layout: Layout, current: str) -> None:
+    """See that the current model, which was just read, is the one that is worked with.
+
+    Raises:
+        ModelChanged: if it is not.
+    """
+    if current != layout.model and dimensions(executor, layout):
+        executor.forget()
+        raise ModelChanged(
+            f"the memory {layout.name!r} has gone over to the model {current!r}",
+            hint="open it with that model's embedder",
+        )
+
+
+def dimensions(executor: Executor, layout: Layout) -> dict[str, int]:
+    """The models of which a store may have vectors, and their dimensions."""
+    rows = executor.rows(
+        f'SELECT "model", "dimension" FROM "{MODELS}" WHERE "table_name" = ? ORDER BY "model"',
+        (layout.table,),
+    )
+    return dict(rows)
 
 
 def drop(executor: Executor, layout: Layout) -> None:
@@ -208,14 +277,13 @@ def drop(executor: Executor, layout: Layout) -> None:
     with Transaction(executor):
         for table in (layout.vectors, layout.history, layout.table):
             schema.drop_table(executor, table, if_exists=True)
-        executor.run(f'DELETE FROM "{STORES}" WHERE "table_name" = ?', (layout.table,))
+        for table in (MODELS, STORES):
+            executor.run(f'DELETE FROM "{table}" WHERE "table_name" = ?', (layout.table,))
 
 
 def stores(executor: Executor) -> list[Layout]:
     """All stores of the database, by name."""
     if not schema.table_exists(executor, STORES):
         return []
-    rows = executor.rows(
-        f'SELECT "kind", "name", "table_name", "dimension", "model", "vector_kind" FROM "{STORES}"'
-    )
+    rows = executor.rows(f"SELECT {_LAYOUT} FROM {_LISTED}")
     return sorted((Layout(*row) for row in rows), key=lambda layout: (layout.name, layout.kind))

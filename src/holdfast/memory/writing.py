@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,15 +18,17 @@ from holdfast.errors import (
     SerializationFailure,
     UniqueViolation,
 )
+from holdfast.memory import tables
 from holdfast.memory.records import Record, vector_of
 from holdfast.memory.rows import Shape, digest
-from holdfast.memory.scope import Scope
-from holdfast.memory.tables import COLUMNS
+from holdfast.memory.scope import Scope, now
+from holdfast.memory.tables import COLUMNS, CURRENT_MODEL
 
 CHUNK = 5_000
 _TRIES = 3
 DELETED = "deleted"
 UNDONE_TO_NOTHING = "undo to nothing"
+_CHANGING = [name for name in COLUMNS if name not in ("ttl", "expires_at")]
 T = TypeVar("T")
 
 
@@ -38,6 +39,8 @@ class Writer:
     executor: Executor
     shape: Shape
     scope: Scope
+    ttl: int | None = None
+    """How long what is inserted lives, in microseconds."""
 
     def insert(self, record: Record, exists_ok: bool) -> UUID:
         """Write a record, and return its id, or that of the passage with the same text."""
@@ -51,27 +54,47 @@ class Writer:
 
     def _new(self, record: Record) -> UUID | None:
         """Write a record of an id and a text that are new, else do nothing."""
-        values = self.shape.values(record, self.scope.agent_id, now())
+        values = self.shape.values(record, self.scope.agent_id, now(), self.ttl)
         marks = ", ".join("?" * len(COLUMNS))
         rows = self.executor.rows(
             f"INSERT INTO {self.shape.table} ({self.shape.names}) VALUES ({marks}) "
-            'ON CONFLICT DO NOTHING RETURNING "n"',
-            self.shape.encoded(values),
+            f'ON CONFLICT DO NOTHING RETURNING "n", {CURRENT_MODEL}',
+            [*self.shape.encoded(values), self.shape.layout.table],
         )
         if not rows:
             return None
-        self._put_vectors([(rows[0][0], record)])
+        self._put_vectors([(rows[0][0], record)], rows[0][1])
         return record.id
 
     def _known(self, record: Record, exists_ok: bool) -> UUID | None:
-        """What there is already instead of a record; ``None`` if it has gone meanwhile."""
+        """What there is already instead of a record; ``None`` if it has gone meanwhile, or does now."""
+        if self._make_room(record):
+            return None
         if self._rows('"id" = ?', str(record.id)):
             if not exists_ok:
                 raise _exists()
             self.update(record, _exists())
+            self._set_expiry(record.id)
             return record.id
         same = self._rows('"digest" = ?', digest(record))
         return UUID(same[0][0]) if same else None
+
+    def _make_room(self, record: Record) -> int:
+        """Remove what stands in the way of a record and has expired."""
+        table = self.shape.table
+        numbers = self.executor.rows(
+            f'SELECT "n" FROM {table} WHERE "user_id" = ? AND ("id" = ? OR "digest" = ?) '
+            f'AND "expires_at" <= ?{self.executor.engine.features.row_locks}',
+            (self.scope.user_id, str(record.id), digest(record), now()),
+        )
+        return self.forget([n for (n,) in numbers])
+
+    def _set_expiry(self, id: UUID) -> None:
+        self.executor.run(
+            f'UPDATE {self.shape.table} SET "ttl" = CAST(? AS BIGINT), "expires_at" = CAST(? AS BIGINT) '
+            'WHERE "user_id" = ? AND "id" = ?',
+            [self.ttl, None if self.ttl is None else now() + self.ttl, self.scope.user_id, str(id)],
+        )
 
     def _rows(self, condition: str, value: object) -> list[tuple[str]]:
         # Of all of the user's agents: an id is one of theirs only once.
@@ -102,7 +125,7 @@ class Writer:
 
     def _load(self, records: Sequence[Record]) -> None:
         at = now()
-        rows = [self.shape.values(record, self.scope.agent_id, at) for record in records]
+        rows = [self.shape.values(record, self.scope.agent_id, at, self.ttl) for record in records]
         bulk.insert_many(self.executor, self.shape.layout.table, rows, columns=list(COLUMNS))
         for some in _chunks([record for record in records if vector_of(record) is not None]):
             marks = ", ".join("?" * len(some))
@@ -114,8 +137,9 @@ class Writer:
             )
             self._put_vectors([(numbers[str(record.id)], record) for record in some])
 
-    def _put_vectors(self, records: Sequence[tuple[int, Record]]) -> None:
-        layout, put = self.shape.layout, self.executor.engine.vectors.put
+    def _put_vectors(self, records: Sequence[tuple[int, Record]], current: str | None = None) -> None:
+        """Write the vectors of records; ``current`` is the current model, where it was just read."""
+        layout = self.shape.layout
         rows = [
             OwnedVector(
                 *(n, self.scope.user_id, getattr(record, "agent_id", None), str(record.id)),
@@ -125,7 +149,14 @@ class Writer:
             if (vector := vector_of(record)) is not None
         ]
         if rows:
-            self.executor.drive(lambda raw: put(raw, self.shape.vectors, layout.vector_kind, rows))
+            current = current or self.executor.scalar(f"SELECT {CURRENT_MODEL}", [layout.table])
+            tables.check_model(self.executor, layout, current)
+            self.put(rows)
+
+    def put(self, rows: Sequence[OwnedVector]) -> None:
+        """Write vectors as they are."""
+        put, kind = self.executor.engine.vectors.put, self.shape.layout.vector_kind
+        self.executor.drive(lambda raw: put(raw, self.shape.vectors, kind, rows))
 
     def update(self, record: Record, missing: Error | None = None, operation: str = "update") -> None:
         """Make the memory of that id the given record; what it was stays in the history."""
@@ -135,8 +166,9 @@ class Writer:
         if self._is(numbers[0], record):
             return
         self._remember(numbers, operation)
-        changes = ", ".join(f"{self.executor.engine.quote(name)} = ?" for name in COLUMNS)
-        values = self.shape.encoded(self.shape.values(record, self.scope.agent_id, now()))
+        # How long it lives is not part of the record, and stays.
+        changes = ", ".join(f"{self.executor.engine.quote(name)} = ?" for name in _CHANGING)
+        values = self.shape.encoded(self.shape.values(record, self.scope.agent_id, now()))[: len(_CHANGING)]
         try:
             self.executor.run(f'UPDATE {self.shape.table} SET {changes} WHERE "n" = ?', [*values, numbers[0]])
         except UniqueViolation as exc:
@@ -153,7 +185,7 @@ class Writer:
 
     def locked(self, condition: Fragment) -> list[int]:
         """The numbers of the memories of this tenant that satisfy a condition, kept as they are."""
-        sql, given = self.scope.condition(self.shape.table)
+        sql, given = self.scope.present(self.shape.table)
         rows = self.executor.rows(
             f'SELECT {self.shape.table}."n" FROM {self.shape.table} WHERE {sql} AND {condition[0]} '
             f'ORDER BY {self.shape.table}."n"{self.executor.engine.features.row_locks}',
@@ -177,16 +209,55 @@ class Writer:
             AlreadyExists: if another passage has its text by now.
         """
         quote, history = self.executor.engine.quote, self.shape.history
-        own = ["kind", "written_at", "embedding", "operation", "ended_at"]
+        own = ["kind", "written_at", "operation", "ended_at"]
         kept = ", ".join(quote(name) for name in ("n", *COLUMNS) if name not in own)
         self.executor.run(
             f"INSERT INTO {history} ({kept}, {', '.join(map(quote, own))}) "
-            f"SELECT {kept}, '{DELETED}', \"ended_at\", NULL, 'undo', CAST(? AS BIGINT) FROM {history} "
+            f"SELECT {kept}, '{DELETED}', \"ended_at\", 'undo', CAST(? AS BIGINT) FROM {history} "
             f'WHERE "change" = (SELECT max("change") FROM {history} WHERE "user_id" = ? AND "id" = ?)',
             [now(), self.scope.user_id, str(record.id)],
         )
         if self._new(record) is None:
             raise AlreadyExists("another passage has this text by now")
+        self.executor.run(
+            f'UPDATE {self.shape.table} SET ("ttl", "expires_at") = (SELECT "ttl", "expires_at" '
+            f'FROM {history} WHERE "user_id" = ? AND "id" = ? ORDER BY "change" DESC LIMIT 1) '
+            'WHERE "user_id" = ? AND "id" = ?',
+            [self.scope.user_id, str(record.id)] * 2,
+        )
+
+    def forget(self, numbers: Sequence[int]) -> int:
+        """Remove memories with all that they were; return how many."""
+        table, history = self.shape.table, self.shape.history
+        for some in _chunks(numbers):
+            marks = ", ".join("?" * len(some))
+            self.executor.run(
+                f'DELETE FROM {history} WHERE ("user_id", "id") IN '
+                f'(SELECT "user_id", "id" FROM {table} WHERE "n" IN ({marks}))',
+                some,
+            )
+            self.executor.run(f'DELETE FROM {table} WHERE "n" IN ({marks})', some)
+        return len(numbers)
+
+    def sweep(self) -> int:
+        """Remove what has expired, whoever it belonged to; return how many memories that were."""
+        at, locks = now(), self.executor.engine.features.row_locks
+        expired = self.executor.rows(
+            f'SELECT "n" FROM {self.shape.table} WHERE "expires_at" <= ? ORDER BY "n"{locks}', [at]
+        )
+        count = self.forget([n for (n,) in expired])
+        self.executor.run(f'DELETE FROM {self.shape.history} WHERE "expires_at" <= ?', [at])
+        return count
+
+    def refresh(self, ids: Sequence[UUID]) -> None:
+        """Let memories live as long again as when they were written."""
+        at = now()
+        for some in _chunks(ids):
+            self.executor.run(
+                f'UPDATE {self.shape.table} SET "expires_at" = CAST(? AS BIGINT) + "ttl" '
+                f'WHERE "user_id" = ? AND "id" IN ({", ".join("?" * len(some))}) AND "expires_at" > ?',
+                [at, self.scope.user_id, *map(str, some), at],
+            )
 
     def _remember(self, numbers: Sequence[int], operation: str) -> None:
         """Write what memories are now into the history, before a change."""
@@ -194,16 +265,12 @@ class Writer:
         columns = ", ".join(f"{table}.{self.executor.engine.quote(name)}" for name in COLUMNS)
         self.executor.run(
             f"INSERT INTO {self.shape.history} "
-            f'("n", {self.shape.names}, "embedding", "operation", "ended_at") '
-            f'SELECT {table}."n", {columns}, {self.shape.vectors}."embedding", CAST(? AS TEXT), '
-            f"CAST(? AS BIGINT) FROM {self.shape.source} "
+            f'("n", {self.shape.names}, "embedding", "embedding_model", "operation", "ended_at") '
+            f'SELECT {table}."n", {columns}, {self.shape.vectors}."embedding", {self.shape.vectors}."model", '
+            f"CAST(? AS TEXT), CAST(? AS BIGINT) FROM {self.shape.source} "
             f'WHERE {table}."n" IN ({", ".join("?" * len(numbers))})',
             [operation, now(), layout.model, *numbers],
         )
-
-
-def now() -> int:
-    return time.time_ns() // 1000
 
 
 def _exists() -> AlreadyExists:
