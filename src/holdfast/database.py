@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from holdfast.backup.verify import Report
     from holdfast.inspection.report import Summary
     from holdfast.io.arrays import ArrayInfo
+    from holdfast.tuning.doctor import Findings
     from holdfast.tuning.explain import Plan
     from holdfast.tuning.slow_log import SlowLog, SlowQueries
 
@@ -1273,6 +1274,38 @@ class Database:
         from holdfast.tuning import slow_log
 
         return slow_log.slow_queries(self._executor, self._slow_log, limit, plans=plans, source=source)
+
+    def doctor(
+        self,
+        *,
+        backups: PathLike | None = None,
+        every: str | timedelta = "02:00",
+        fix: PathLike | None = None,
+    ) -> Findings:
+        """What is wrong with the database, or will be, the worst first; print it. Nothing is changed.
+
+        It looks for damage, rows that refer to nothing, settings that lose data, logs and dead rows that
+        grow, foreign keys without an index, indexes that do nothing, and statistics that are not there.
+        ``backups`` is the folder of backups made ``every`` so often: none that is overdue goes unsaid.
+        With ``fix``, the path of a backup that is written first, what can be mended without any risk is.
+
+        >>> db.doctor().is_healthy
+        True
+        """
+        from holdfast.tuning import doctor
+
+        others = []
+        if backups is not None:
+            from holdfast.backup import schedule
+            from holdfast.backup.remote import place_of
+
+            others = schedule.findings(self._executor, schedule.plan_of(place_of(backups), every, None, {}))
+        found = doctor.examine(self._executor, others)
+        if fix is None or not any(finding.fix for finding in found):
+            return found
+        self.backup_database(fix)
+        doctor.mend(self._executor, found)
+        return doctor.examine(self._executor, others)
 
     def delete_duplicates(
         self,

@@ -25,6 +25,7 @@ from holdfast.backup.remote import is_here
 from holdfast.backup.retention import Keep, prune_backups
 from holdfast.backup.verify import verify_backup
 from holdfast.core.executor import Executor
+from holdfast.engines.checks import Finding
 from holdfast.errors import BackupCorrupt, BackupError, DatabaseBusy, Error, InvalidQuery, did_you_mean
 
 log = logging.getLogger("holdfast.backup")
@@ -118,6 +119,22 @@ def plan_of(
             raise InvalidQuery(f"there is no option {name!r}", hint=did_you_mean(name, list(rules), "rules"))
     kept = Keep(**{rules[name]: count for name, count in keep.items()}) if any(keep.values()) else None
     return Plan(folder, Every.of(every), kept, extension, key)
+
+
+def findings(executor: Executor, plan: Plan) -> list[Finding]:
+    """What is to be said of a backup that is overdue."""
+    last, now = _last(executor, plan), datetime.now(UTC)
+    if last is not None and plan.every.due(last, now) > now:
+        return []
+    when = "there is none" if last is None else f"the last one is of {last:%Y-%m-%d %H:%M} UTC"
+    return [
+        Finding(
+            "backups",
+            "warning",
+            f"a backup in {plan.folder} is overdue: {when}",
+            "backup_if_due(), or `holdfast schedule` for a timer",
+        )
+    ]
 
 
 def due(executor: Executor, plan: Plan, now: datetime | None = None) -> datetime:

@@ -33,4 +33,27 @@ def explain(
         print(f"\n{plan.text}")
 
 
-COMMANDS = (explain,)
+def doctor(
+    url: opening.URL,
+    backups: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Say too whether a backup there is overdue.")
+    ] = None,
+    every: Annotated[str, typer.Option(metavar="WHEN", help="How often backups are to be made.")] = "02:00",
+    fix: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Mend what can be mended without risk, after a backup to FILE."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a database, or will be, and what mends it; exit code 1 if data are in danger."""
+    with opening.to_read(url) if fix is None else opening.to_change(url) as db:
+        found = db.doctor(backups=backups, every=every, fix=fix)
+    if as_json:
+        write_json([dataclasses.asdict(finding) for finding in found])
+    else:
+        print(found)
+    if not found.is_healthy:
+        raise typer.Exit(1)
+
+
+COMMANDS = (explain, doctor)

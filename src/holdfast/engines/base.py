@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy
     from numpy.typing import NDArray
 
+    from holdfast.engines.checks import Checks
     from holdfast.engines.copying import Archive, Copies, Dump
     from holdfast.engines.plans import Plans
     from holdfast.engines.searching import FullText
@@ -423,6 +424,7 @@ class Engine:
     alter: Alter
     upkeep: Upkeep
     plans: Plans
+    checks: Checks
     dump: Dump
     copies: Copies
     archive: Archive
