@@ -76,6 +76,19 @@ def replacing(path: Path) -> Iterator[Path]:
     _sync(target.parent)
 
 
+def lasting_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder, and those above it that are missing, so that a power cut does not take it away.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    if path.is_dir():
+        return
+    lasting_folder(path.parent)
+    path.mkdir(mode=mode, exist_ok=True)
+    _sync(path.parent)
+
+
 def _sweep(parent: Path, prefix: str) -> None:
     """Remove the folders of processes that are gone."""
     if sys.platform == "win32":

@@ -42,8 +42,8 @@ def list_backups(folder: Path, identity: Path | None = None) -> list[Backup]:
     """The backups in ``folder``, the newest first; what is damaged or cannot be opened comes last.
 
     Every byte of each is compared with the checksum in it, in an encrypted one with the key in the file
-    ``identity``. Databases and files of other programs are left
-    out, but for those that are cut short: nothing can tell these from a damaged backup.
+    ``identity``. Databases and files of other programs are left out, but for those that are cut short:
+    nothing can tell these from a damaged backup.
 
     Raises:
         ConfigurationError: if there is no such folder.

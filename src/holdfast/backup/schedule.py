@@ -27,6 +27,7 @@ from holdfast.backup.verify import verify_backup
 from holdfast.core.executor import Executor
 from holdfast.engines.checks import Finding
 from holdfast.errors import BackupCorrupt, BackupError, DatabaseBusy, Error, InvalidQuery, did_you_mean
+from holdfast.folders import lasting_folder
 
 log = logging.getLogger("holdfast.backup")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -189,7 +190,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        lasting_folder(folder)
     except OSError as exc:
         raise BackupError(f"{folder} cannot be a folder for backups: {exc.strerror or exc}") from exc
     if sys.platform == "win32":

@@ -32,6 +32,7 @@ from holdfast.engines.postgres import guard
 from holdfast.engines.postgres.guard import FOLDER, Cluster, Postmaster
 from holdfast.engines.postgres.unprivileged import hand_over, let_pass
 from holdfast.errors import ConfigurationError, ConnectionFailed, MissingDependency, NotSupported
+from holdfast.folders import lasting_folder
 
 START_SECONDS = 180
 ORPHAN_SECONDS = 10
@@ -140,7 +141,7 @@ def _prepare(directory: Path) -> Cluster:
             hint=f"dump it with PostgreSQL {version} and restore it into a new folder",
         )
     programs = installed[version or max(installed)]
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lasting_folder(directory, 0o700)
     (directory / FOLDER).mkdir(exist_ok=True, mode=0o700)
     return Cluster(directory, programs, hand_over(directory, programs))
 
