@@ -32,19 +32,23 @@ def own_folder(parent: Path, prefix: str = ".holdfast-") -> Iterator[Path]:
         OSError: if there can be none.
     """
     _sweep(parent, prefix)
-    while True:
-        folder = parent / f"{prefix}{secrets.token_hex(6)}{_SUFFIX}"
-        folder.mkdir(mode=0o700)
-        lock = _locked(folder, wait=True)
-        # Somebody who swept may have been quicker.
-        if folder.exists():
-            break
-        _unlock(lock)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _unlock(lock)
+    is_ours = False
+    while not is_ours:
+        folder, locks = parent / f"{prefix}{secrets.token_hex(6)}{_SUFFIX}", list[int]()
+        try:
+            try:
+                folder.mkdir(mode=0o700)
+                locks += _locked(folder, wait=True)
+                # Somebody who swept may have been quicker.
+                is_ours = folder.exists()
+                if is_ours:
+                    yield folder
+            finally:
+                _remove(folder, locks)
+        except KeyboardInterrupt:
+            # It may have come while the folder was removed.
+            _remove(folder, locks)
+            raise
 
 
 @contextmanager
@@ -96,31 +100,31 @@ def _sweep(parent: Path, prefix: str) -> None:
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         left = [entry.name for entry in entries if entry.name.startswith(prefix)]
         for folder in [parent / name for name in left if name.endswith(_SUFFIX)]:
-            lock = _locked(folder, wait=False)
-            if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                _unlock(lock)
+            if locks := _locked(folder, wait=False):
+                _remove(folder, locks)
 
 
-def _locked(folder: Path, *, wait: bool) -> int | None:
-    """A lock on a folder, or ``None`` if another has it or none can be had here, as on some file systems."""
+def _locked(folder: Path, *, wait: bool) -> list[int]:
+    """A lock on a folder, or none if another has it or none can be had here, as on some file systems."""
     if sys.platform == "win32":
-        return None
+        return []
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        return None
+        return []
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        return None
-    return descriptor
+        return []
+    return [descriptor]
 
 
-def _unlock(lock: int | None) -> None:
-    if lock is not None:
-        os.close(lock)
+def _remove(folder: Path, locks: list[int]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    while locks:
+        # If this is done again, the number may be another file's by then.
+        os.close(locks.pop())
 
 
 def _sync(folder: Path) -> None:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 import holdfast
 import servers
 from holdfast.folders import own_folder, replacing
+from holdfast.io.files import publishing
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="folders are held under flock")
 HOLD = """
 import sys, time
+from itertools import count
 from pathlib import Path
+from types import FrameType
+from typing import Any
 from holdfast.folders import own_folder
 with own_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("written")
@@ -97,3 +104,51 @@ def test_scratch_databases_of_dead_connections_are_dropped(
         assert other.verify_backup(path).ok
     assert server.execute(names) == [("holdfast_verify_mine",)]
     server.drop_database("holdfast_verify_mine")
+
+
+class Interrupts:
+    """Ctrl-C before the ``after``-th line of what writes a file in a folder of ours and puts it in place."""
+
+    PLACES = ("holdfast/folders.py", "holdfast/io/files.py", "contextlib.py")
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Interrupts | None:
+        if not frame.f_code.co_filename.endswith(self.PLACES):
+            return None
+        if event == "line":
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+        return self
+
+
+def interrupted(path: Path, after: int) -> bool:
+    """Write a file, and say whether that was interrupted."""
+    before, interrupts = sys.gettrace(), Interrupts(after)
+    sys.settrace(interrupts)
+    try:
+        with publishing(path) as file:
+            file.write("new")
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+# A file whose opening was interrupted is closed when it is collected.
+@pytest.mark.filterwarnings("ignore:.*unclosed file", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_at_any_line_leaves_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    seen = set()
+    for after in count(1):
+        path.write_text("old")
+        was_interrupted = interrupted(path, after)
+        assert os.listdir(tmp_path) == ["file.csv"], after
+        seen.add(path.read_text())
+        if not was_interrupted:
+            break
+    assert seen == {"old", "new"}
+    assert path.read_text() == "new"
