@@ -174,3 +174,48 @@ def test_postgres_says_which_row_is_too_large_or_has_no_partition(db, engine_nam
     with pytest.raises(Error, match="row 1") as caught:
         db.insert_many("numbered", [{"id": number} for number in range(count)])
     assert "leave the column out" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("bad", [1, 150, 2_345])
+@pytest.mark.parametrize("how", ["ROLLBACK", "FAIL", "ABORT"])
+def test_nothing_is_left_however_sqlite_ends_a_statement(db, engine_name, how, bad):
+    if engine_name != "sqlite":
+        pytest.skip("PostgreSQL knows one way")
+    db.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL ON CONFLICT {how})")
+    db.insert("t", {"id": 9_000, "a": "old"})
+    rows = [{"id": number, "a": None if number == bad else "x"} for number in range(1, 2_501)]
+    with pytest.raises(IntegrityError) as caught:
+        db.insert_many("t", rows)
+    if how == "ABORT":
+        assert caught.value.row_number == bad
+    assert db.select("t") == [{"id": 9_000, "a": "old"}]
+    assert db.insert_many("t", rows[: bad - 1]) == bad - 1
+
+
+@pytest.mark.parametrize("order", ["up", "down"])
+def test_the_first_row_that_cannot_be_changed_is_named(db, order):
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "n": "INTEGER"}, checks=["n < 10000"])
+    db.insert_many("t", [{"id": number, "n": 0} for number in range(3_000)])
+    changes = [{"id": number, "n": 10_000 if number in (1_000, 2_500) else 1} for number in range(3_000)]
+    if order == "down":
+        changes.reverse()
+    with pytest.raises(CheckViolation, match=r"^row ") as caught:
+        db.update_many("t", changes)
+    assert caught.value.row_number == (1_001 if order == "up" else 500)
+    assert db.count("t", {"n": 0}) == 3_000
+
+
+@pytest.mark.parametrize("is_indexed", [False, True])
+def test_a_batch_that_fails_in_a_block_takes_nothing_else_with_it(db, is_indexed):
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "n": "INTEGER"}, checks=["n < 10"])
+    if is_indexed:
+        db.create_index("t", "n")
+    with db.transaction():
+        db.insert("t", {"id": 1, "n": 1})
+        with pytest.raises(CheckViolation) as caught:
+            db.insert_many(
+                "t", [{"id": number, "n": 10 if number == 4_444 else 2} for number in range(2, 5_000)]
+            )
+        assert caught.value.row_number == 4_443
+        db.insert("t", {"id": 2, "n": 3})
+    assert db.select("t") == [{"id": 1, "n": 1}, {"id": 2, "n": 3}]

@@ -133,7 +133,7 @@ def _weight(batch: list[Any]) -> int:
 
 def _bytes(row: Any) -> int:
     values = row.values() if isinstance(row, Mapping) else row if isinstance(row, (tuple, list)) else ()
-    return 100 + sum(sys.getsizeof(value) for value in values)
+    return 100 + sum(map(sys.getsizeof, values))
 
 
 def _alike(batch: list[Any], picked: Names | None, default: Names) -> Iterator[Chunk]:

@@ -70,6 +70,11 @@ class Writer(Protocol):
         """Whether reading the next rows while these are written saves time; the connection is busy."""
         ...
 
+    @property
+    def finds_fault(self) -> bool:
+        """Whether the error says which row was at fault; otherwise all is undone and tried one by one."""
+        ...
+
     def write(self, raw: Any, batches: Iterable[Batch]) -> int: ...
 
 

@@ -72,6 +72,7 @@ class Straight:
     copy: _Copy
     least: int = LEAST
     overlaps: bool = True
+    finds_fault: bool = False
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
         return self.copy.send(RawCursor(raw), batches)
@@ -92,6 +93,7 @@ class Staged:
     keys: tuple[int, ...]
     least: int = LEAST
     overlaps: bool = True
+    finds_fault: bool = False
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
         cursor = RawCursor(raw)

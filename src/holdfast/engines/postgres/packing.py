@@ -36,6 +36,7 @@ class Packer:
     columns: tuple[Column, ...]
     least: int
     overlaps: bool = True
+    finds_fault: bool = False
 
     def pack(self, arrays: Sequence[Any]) -> Any:
         """The bytes of the rows, or ``None`` if a value has to be looked at."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import itemgetter
+from operator import itemgetter, length_hint
 from typing import Any
 
 from holdfast.engines.base import Run, TableInfo
@@ -17,46 +18,141 @@ ROWS_OF_UPDATES = 500
 MOST_PARAMETERS = 32_000
 # Values that are equal in Python exactly where they are equal in SQLite, whatever a column is declared as.
 _EXACT = frozenset({"integer", "text", "uuid", "date", "time", "timestamp", "timestamptz", "boolean"})
+# The two others are of values that the driver cannot hand over.
+_FAULTS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+# What a value, a constraint or a trigger may be at fault for.
+_CODES_OF_ROWS = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One statement for each row."""
+
+    single: str
+    least: int = 1
+    overlaps: bool = False
+    finds_fault: bool = True
+
+    def write(self, raw: Any, batches: Iterable[Batch]) -> int:
+        written = before = 0
+        for batch in batches:
+            written += _one_by_one(raw, self.single, list(batch.rows()), before)
+            before += batch.count
+        return written
 
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """Statements of many rows each. ``keys``: the columns by which rows are sorted, and must differ."""
+    """Statements of many new rows each."""
 
     many: str
     single: str
     rows: int
-    keys: tuple[int, ...] = ()
+    width: int
     least: int = 2
     overlaps: bool = False
+    finds_fault: bool = True
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
-        if not self.keys:
-            return sum(self._send(raw, batch) for batch in batches)
+        written = before = 0
+        for batch in batches:
+            step = self.rows * len(batch.columns)
+            flat = _flat(batch.columns, batch.count)
+            for start in range(0, len(flat), step):
+                written += self._send(raw, flat[start : start + step], before)
+                before += self.rows
+            before += batch.count % -self.rows
+        return written
+
+    def _send(self, raw: Any, flat: list[Any], before: int) -> int:
+        width = self.width
+        if len(flat) < self.rows * width:
+            return _one_by_one(raw, self.single, _rows_of(flat, width), before)
+        changes = raw.total_changes
+        try:
+            return int(raw.execute(self.many, flat).rowcount)
+        except _FAULTS as exc:
+            # ON CONFLICT FAIL keeps the rows before the one at fault, and they would be in the way.
+            if raw.total_changes != changes or not _may_be_a_row(raw, exc):
+                raise
+            return _one_by_one(raw, self.single, _rows_of(flat, width), before)
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Statements that change many rows each, in the order of their ``keys``, which must differ."""
+
+    many: str
+    single: str
+    rows: int
+    keys: tuple[int, ...]
+    least: int = 2
+    overlaps: bool = False
+    finds_fault: bool = True
+
+    def write(self, raw: Any, batches: Iterable[Batch]) -> int:
         parts = list(batches)
         columns = [
             list(chain.from_iterable(column)) for column in zip(*(b.columns for b in parts), strict=True)
         ]
-        batch = Batch(columns, len(columns[0]))
         order = _order([columns[place] for place in self.keys])
         if order is None:
-            return int(raw.executemany(self.single, batch.rows()).rowcount)
-        in_order = itemgetter(*order)
-        return self._send(raw, Batch(list(map(in_order, columns)), batch.count))
+            return _one_by_one(raw, self.single, list(zip(*columns, strict=True)), 0)
+        try:
+            return self._send(raw, list(map(itemgetter(*order), columns)))
+        except _FAULTS as exc:
+            if _may_be_a_row(raw, exc):
+                # Setting the same values again changes nothing, and all will be undone.
+                _one_by_one(raw, self.single, list(zip(*columns, strict=True)), 0)
+            raise
 
-    def _send(self, raw: Any, batch: Batch) -> int:
-        columns, step, many, execute = batch.columns, self.rows, self.many, raw.execute
-        width, written = len(columns), 0
-        whole = batch.count - batch.count % step
-        flat: list[Any] = [None] * (width * step)
+    def _send(self, raw: Any, columns: list[Sequence[Any]]) -> int:
+        count, width, written = len(columns[0]), len(columns), 0
+        step, flat = self.rows * width, _flat(columns, count)
+        whole = len(flat) - len(flat) % step
         for start in range(0, whole, step):
-            for place, column in enumerate(columns):
-                flat[place::width] = column[start : start + step]
-            written += execute(many, flat).rowcount
-        if whole < batch.count:
-            rest = zip(*(column[whole:] for column in columns), strict=True)
-            written += raw.executemany(self.single, rest).rowcount
+            written += raw.execute(self.many, flat[start : start + step]).rowcount
+        if whole < len(flat):
+            written += raw.executemany(self.single, _rows_of(flat[whole:], width)).rowcount
         return written
+
+
+def _flat(columns: Sequence[Sequence[Any]], count: int) -> list[Any]:
+    """The values of all rows behind each other."""
+    width = len(columns)
+    flat: list[Any] = [None] * (width * count)
+    for place, column in enumerate(columns):
+        flat[place::width] = column
+    return flat
+
+
+def _rows_of(flat: list[Any], width: int) -> list[Sequence[Any]]:
+    return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+
+def _one_by_one(raw: Any, single: str, rows: list[Any], before: int) -> int:
+    """``before`` is the number of rows before these; an error says which row it was."""
+    waiting = iter(rows)
+    try:
+        return int(raw.executemany(single, waiting).rowcount)
+    except _FAULTS as exc:
+        if _may_be_a_row(raw, exc):
+            # A row is taken when the one before it has been written.
+            exc.at_row = before + len(rows) - length_hint(waiting)  # type: ignore[union-attr]
+        raise
+
+
+def _may_be_a_row(raw: Any, exc: Exception) -> bool:
+    """Whether a row may be at fault, and the transaction can go on."""
+    if not isinstance(exc, sqlite3.Error):
+        return True
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return raw.in_transaction and code & 0xFF in _CODES_OF_ROWS
 
 
 def _order(keys: list[list[Any]]) -> list[int] | None:
@@ -71,13 +167,13 @@ def _order(keys: list[list[Any]]) -> list[int] | None:
     return None if len(set(found)) < len(found) else sorted(range(len(found)), key=found.__getitem__)
 
 
-def writer(run: Run, load: Load) -> Flat | None:
+def writer(run: Run, load: Load) -> Single | Flat | Sorted:
     """Flat statements where they are faster and do the same as single ones."""
     info = load.info
     most = ROWS if load.verb == "insert" else ROWS_OF_UPDATES
     rows = min(most, MOST_PARAMETERS // max(1, len(load.columns)))
     if info.is_view or rows < 2 or not load.columns or _refers_to_itself(run, info.name):
-        return None
+        return Single(load.single)
     if load.verb == "update":
         return _updating(run, load, rows)
     # With an index to keep up, flat statements lose to single ones.
@@ -86,19 +182,19 @@ def writer(run: Run, load: Load) -> Flat | None:
         "AND NOT (t.wr AND l.origin = 'pk')",
         (info.name, info.name),
     ).fetchall():
-        return None
+        return Single(load.single)
     marks = f"({', '.join('?' * len(load.columns))})"
     names = ", ".join(quote_identifier(column.name) for column in load.columns)
     many = f"INSERT INTO {quote_identifier(info.name)} ({names}) VALUES {', '.join([marks] * rows)}"
-    return Flat(many + load.conflict, load.single, rows)
+    return Flat(many + load.conflict, load.single, rows, len(load.columns))
 
 
-def _updating(run: Run, load: Load, rows: int) -> Flat | None:
+def _updating(run: Run, load: Load, rows: int) -> Single | Sorted:
     info, places = load.info, {column.name: place for place, column in enumerate(load.columns, 1)}
     if any(info.column(name).codec.kind.name not in _EXACT for name in load.keys):
-        return None
+        return Single(load.single)
     if not _is_unique(run, info, load.keys) or "COLLATE" in _declared(run, info.name):
-        return None
+        return Single(load.single)
     table, given = quote_identifier(info.name), quote_identifier("holdfast given")
     marks = f"({', '.join('?' * len(load.columns))})"
     sets = ", ".join(f"{quote_identifier(name)} = {given}.column{places[name]}" for name in load.changed)
@@ -106,7 +202,7 @@ def _updating(run: Run, load: Load, rows: int) -> Flat | None:
         f"{table}.{quote_identifier(name)} = {given}.column{places[name]}" for name in load.keys
     )
     many = f"UPDATE {table} SET {sets} FROM (VALUES {', '.join([marks] * rows)}) AS {given} WHERE {match}"
-    return Flat(many, load.single, rows, tuple(places[name] - 1 for name in load.keys))
+    return Sorted(many, load.single, rows, tuple(places[name] - 1 for name in load.keys))
 
 
 def _is_unique(run: Run, info: TableInfo, keys: tuple[str, ...]) -> bool:
@@ -132,8 +228,10 @@ def _refers_to_itself(run: Run, table: str) -> bool:
     return any(other.lower() == table.lower() for (other,) in found)
 
 
-def row_at_fault(exc: BaseException | None, table: str) -> None:
-    """SQLite names no row."""
+def row_at_fault(exc: BaseException | None, table: str) -> int | None:
+    """The row that was being written, as noted in the error."""
+    number: int | None = getattr(exc, "at_row", None)
+    return number
 
 
 def greatest_given(run: Run, sequence: str, value: int) -> None:
