@@ -31,6 +31,7 @@
     ├── DatabaseBusy (TimeoutError)          another connection held a lock for too long
     ├── ImportFailed (ValueError)            a file or a frame that cannot be loaded as it is
     ├── EmbeddingFailed (RuntimeError)       a server that makes vectors of texts did not, or not as it should
+    ├── MigrationError                       a revision that failed, is unknown or does not fit
     ├── BackupError
     │   ├── BackupCorrupt                    a backup whose content is not what was written
     │   └── NotABackup                       a file of another program
@@ -226,6 +227,10 @@ class ImportFailed(Error, ValueError):
 
 class EmbeddingFailed(Error, RuntimeError):
     """A server that makes vectors of texts did not answer, or not as it should; nothing was written."""
+
+
+class MigrationError(Error):
+    """A revision failed, is not known, or cannot be gone to; the database is as it was before it."""
 
 
 class BackupError(Error):

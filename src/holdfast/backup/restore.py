@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from holdfast.backup.archive import write
+from holdfast.backup import aside
 from holdfast.backup.content import content_of, differences, outside, translated
 from holdfast.backup.formats import Format, Source, format_of
 from holdfast.backup.manifest import Manifest
@@ -25,7 +24,6 @@ from holdfast.errors import (
     DatabaseBusy,
     Error,
     IntegrityError,
-    MissingDependency,
     NotSupported,
     ReadOnlyError,
     SchemaError,
@@ -41,6 +39,7 @@ _TELLING = (
     BackupError,
     ConnectionFailed,
     DatabaseBusy,
+    Error,
     IntegrityError,
     NotSupported,
     ReadOnlyError,
@@ -136,25 +135,17 @@ def _kept(executor: Executor, path: Path, table: str | None, is_wanted: bool) ->
         yield None
         return
     place = executor.target.path or (path if is_here(path) else Path(path.name))
-    suffix = ".sql" if table else executor.engine.copies.extensions[0]
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    aside = place.with_name(f"{place.stem}.before-restore-{moment}{suffix}")
+    kept = aside.keep(
+        executor,
+        place,
+        "before-restore",
+        table=table,
+        hint="nothing was changed; keep_old=False restores without keeping it",
+    )
     try:
-        try:
-            write(executor, table, aside, progress=False)
-        except MissingDependency:
-            # The engine's own programs are not here.
-            aside = aside.with_suffix(".hfz")
-            write(executor, table, aside, progress=False)
-    except Error as exc:
-        raise BackupError(
-            f"what is to be replaced could not be kept: {exc.message}",
-            hint="nothing was changed; keep_old=False restores without keeping it",
-        ) from exc
-    try:
-        yield aside
+        yield kept
     except BaseException:
-        aside.unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
         raise
 
 

@@ -17,6 +17,7 @@ from holdfast.types import Codec, Kind, TypeMap
 if TYPE_CHECKING:
     import numpy as np
     import sqlalchemy
+    from alembic.ddl.impl import DefaultImpl
     from numpy.typing import NDArray
 
     from holdfast.engines.checks import Checks
@@ -407,6 +408,43 @@ class Vectors(Protocol):
         ...
 
 
+class Migrating(Protocol):
+    """What migrations do in a way of this engine's own. Alembic is imported when it is first used."""
+
+    @property
+    def DIALECT(self) -> str:  # noqa: N802
+        """What SQLAlchemy calls the engine."""
+        ...
+
+    @property
+    def SCRATCH(self) -> str | None:  # noqa: N802
+        """The URL of a database in which migrations run to be noted; ``None`` if Alembic writes their SQL."""
+        ...
+
+    def operations(self) -> type[DefaultImpl] | None:
+        """What alters tables in the place of Alembic's own, if something does."""
+        ...
+
+    def hold(self, run: Run, turn: float, locks: float) -> None:
+        """Wait up to ``turn`` seconds for other migrations; then statements wait ``locks`` for locks.
+
+        Both end with the transaction, which is open.
+        """
+        ...
+
+    def recording(self, raw: Any) -> AbstractContextManager[list[str]]:
+        """Note what is done to a scratch database: statements that do the same to another one."""
+        ...
+
+    def lacks_vectors(self, run: Run) -> str | None:
+        """What is missing for comparing vectors, in words; ``None`` if nothing is."""
+        ...
+
+    def dangers(self, statements: Sequence[str]) -> list[str]:
+        """What in the statements of a migration locks, rewrites or loses what is there, in words."""
+        ...
+
+
 Translate = Callable[[BaseException], Error]
 
 
@@ -433,6 +471,7 @@ class Engine:
     blobs: Blobs
     documents: Documents
     vectors: Vectors
+    migrating: Migrating
     translate: Translate
     insert_returning: Callable[[TableInfo, Sequence[str]], list[str]]
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."

@@ -18,6 +18,7 @@ from holdfast.engines.sqlite import (
     documents,
     dump,
     fulltext,
+    migrating,
     plans,
     upkeep,
     vectors,
@@ -63,6 +64,7 @@ ENGINE = Engine(
     blobs=blobs,
     documents=documents,
     vectors=vectors,
+    migrating=migrating,
     translate=translate,
     insert_returning=_insert_returning,
 )
