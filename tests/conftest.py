@@ -69,8 +69,14 @@ def new_url(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture
-def url(engine_name: str, new_url: Callable[[], str], request: pytest.FixtureRequest) -> str:
+def url(database_url: str) -> str:
     """The URL of an empty database."""
+    return database_url
+
+
+@pytest.fixture
+def database_url(engine_name: str, new_url: Callable[[], str], request: pytest.FixtureRequest) -> str:
+    """The same, where a folder of tests has another ``url``."""
     if engine_name == "sqlite":
         return new_url()
     server = _server(engine_name, request.config)

@@ -77,7 +77,21 @@ def replacing(path: Path) -> Iterator[Path]:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
+
+
+@contextmanager
+def held(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether ``folder`` is held by this block alone, among all that ask this way.
+
+    Where no lock can be had, as on Windows, it is.
+    """
+    locks = _locked(folder, wait=wait)
+    try:
+        yield bool(locks) or sys.platform == "win32"
+    finally:
+        while locks:
+            os.close(locks.pop())
 
 
 def lasting_folder(path: Path, mode: int = 0o777) -> None:
@@ -90,7 +104,7 @@ def lasting_folder(path: Path, mode: int = 0o777) -> None:
         return
     lasting_folder(path.parent)
     path.mkdir(mode=mode, exist_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _sweep(parent: Path, prefix: str) -> None:
@@ -127,10 +141,10 @@ def _remove(folder: Path, locks: list[int]) -> None:
         os.close(locks.pop())
 
 
-def _sync(folder: Path) -> None:
-    """Make a rename last; not every system can open a folder."""
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, last; not every system can open a folder."""
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

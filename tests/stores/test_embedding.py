@@ -149,12 +149,12 @@ def test_many_writers_share_the_cache(url, db):
     assert db.count(TABLE) == len(TEXTS)
 
 
-def test_a_database_that_is_read_only_is_searched_all_the_same(opened, url, by_vector):
+def test_a_database_that_is_read_only_is_searched_all_the_same(opened, db, by_vector):
     opened(user_id="ada", embed=Costly()).insert_many(passages())
-    with holdfast.connect(url, read_only=True) as db:
-        store = memory.open(db, user_id="ada", embed=Costly())
+    with holdfast.connect(db.engine.url.render_as_string(hide_password=False), read_only=True) as again:
+        store = memory.open(again, user_id="ada", embed=Costly())
         assert store.query("number 5")[0].record.text == TEXTS[5]
-        cache = EmbeddingCache(db._executor, "ada", "costly", 10)
+        cache = EmbeddingCache(again._executor, "ada", "costly", 10)
         cache.keep({"a new text": np.ones(3, dtype=np.float32)})
         assert cache.find(["a new text"]) == {}
 

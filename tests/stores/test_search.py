@@ -92,10 +92,10 @@ def test_a_query_sees_every_write_at_once(url: str, db: holdfast.Database, opene
     assert nearest() == []
     store.insert(passage)
     assert nearest() == ["a"]
-    with holdfast.connect(url) as other:
-        memory.open(other, user_id="ada").insert(Passage("b", [1, 0.1]))
+    with memory.open(url, user_id="ada") as other:
+        other.insert(Passage("b", [1, 0.1]))
         assert nearest() == ["a", "b"]
-        memory.open(other, user_id="ada").update(replace(passage, embedding=[-1, 0]))  # type: ignore[arg-type]
+        other.update(replace(passage, embedding=[-1, 0]))  # type: ignore[arg-type]
         assert nearest() == ["b", "a"]
     db.begin_transaction()
     store.insert(Passage("c", [1, 0]))

@@ -14,6 +14,8 @@ import os
 from holdfast.database import Database, open_database
 from holdfast.memory.embed.texts import Embed
 from holdfast.memory.history import Change
+from holdfast.memory.lance_store import LanceDBConnector
+from holdfast.memory.lance_store import opened as opened_folder
 from holdfast.memory.model import get_db_model
 from holdfast.memory.models import Model
 from holdfast.memory.paging import Page
@@ -31,6 +33,7 @@ __all__ = [
     "Change",
     "Hit",
     "Hits",
+    "LanceDBConnector",
     "Message",
     "Model",
     "Page",
@@ -58,6 +61,8 @@ def open(
     refresh_ttl: bool = False,
 ) -> SQLStore:
     """Open the memory of that name, or make it: a path or URL as for ``connect``, or a ``Database``.
+
+    ``lancedb:///folder`` is a folder with a SQLite file and Lance tables of its vectors.
 
     ``name`` is any text. All that is read and written belongs to ``user_id``, and if it is given to
     ``agent_id``. ``embed`` takes a list of texts and gives a vector for each; its attribute ``model`` names
@@ -96,9 +101,11 @@ def get_storage_connector(
     Stores of two kinds are two stores whatever their names; ``name`` is the kind if it is left out. Else it
     is as :func:`open`.
     """
-    database = url if isinstance(url, Database) else open_database(url, {})
+    folder = None if isinstance(url, Database) else opened_folder(url)
+    database = folder or (url if isinstance(url, Database) else open_database(url, {}))
+    connector = LanceDBConnector if folder else CONNECTORS[database._executor.engine.name]
     try:
-        return CONNECTORS[database._executor.engine.name](
+        return connector(
             kind,
             database,
             user_id=user_id,

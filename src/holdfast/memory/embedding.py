@@ -40,6 +40,10 @@ class Embedding:
         if dimension is not None:
             self._agreed[layout.model] = dimension
 
+    def forget(self) -> None:
+        """Know no dimension any more, after the store was dropped."""
+        self._agreed.clear()
+
     def filled(self, records: Sequence[Record]) -> list[Record]:
         """The records, with vectors for those that want one."""
         found = list(records)

@@ -251,6 +251,7 @@ class SQLStore:
                 f"SELECT 1 FROM {shape.table} UNION ALL SELECT 1 FROM {shape.history} LIMIT 1"
             ):
                 tables.drop(executor, shape.layout)
+        self._embedding.forget()
 
     def save(self) -> None:
         """Do nothing: what was written is kept already. It is there for code that calls it."""
