@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from holdfast.engines.checks import Checks
     from holdfast.engines.copying import Archive, Copies, Dump
+    from holdfast.engines.nearest import VectorIndexing
     from holdfast.engines.plans import Plans
     from holdfast.engines.searching import FullText
     from holdfast.engines.writing import Bulk, Load, Packer
@@ -477,6 +478,8 @@ class Engine:
     "The expressions of RETURNING that an INSERT of these columns needs besides its key."
     columnar: Columnar | None = None
     "``None`` where Arrow data is made of Python's values."
+    vector_index: VectorIndexing | None = None
+    "``None`` where vectors are always all compared."
     packer: Callable[[Load, int], Packer] | None = None
     "For plain inserts, where a writer there is for those; the number is its ``least``."
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from holdfast.database import Database, open_database
+from holdfast.memory.advice import Advice
 from holdfast.memory.embed.texts import Embed
 from holdfast.memory.history import Change
 from holdfast.memory.lance_store import LanceDBConnector
@@ -30,6 +31,7 @@ from holdfast.memory.sql_store import (
 from holdfast.memory.store import Store
 
 __all__ = [
+    "Advice",
     "Change",
     "Hit",
     "Hits",

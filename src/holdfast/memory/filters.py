@@ -1,4 +1,6 @@
-"""Filters: a dict of conditions on fields and metadata, as SQL that is true or false and never NULL.
+"""Filters: a dict of conditions on fields and metadata, as SQL that is true for what satisfies them.
+
+It may be NULL for the rest, where nothing is negated: an index can be used by it then.
 
 Values compare by their kind: a number with numbers, a text with texts by code point, and nothing across.
 """
@@ -87,7 +89,7 @@ def _item(compiler: _Compiler, key: Any, value: Any, depth: int) -> Fragment:
 
 
 def _negated(part: Fragment) -> Fragment:
-    return f"(NOT {part[0]})", part[1]
+    return f"(NOT coalesce({part[0]}, FALSE))", part[1]
 
 
 def _unknown(operator: Any, known: Sequence[str]) -> InvalidQuery:
@@ -157,31 +159,27 @@ def _condition(compiler: _Compiler, parts: _Parts, operator: str, value: Any) ->
     if operator in COMPARING:
         if value is None or isinstance(_plain(value), bool):
             raise InvalidQuery(f"{operator} compares with a number, a text or a time")
-        return _sure(parts.ordered(COMPARING[operator], _plain(value)))
+        return parts.ordered(COMPARING[operator], _plain(value))
     if operator == "$exists":
         if not isinstance(value, bool):
             raise InvalidQuery("$exists takes True or False")
-        return _sure(parts.has) if value else _negated(_sure(parts.has))
+        return parts.has if value else _negated(parts.has)
     if operator == "$like":
         if not isinstance(value, str):
             raise InvalidQuery("$like takes a text, in which % is any text and _ one character")
         by_case = compiler.engine.features.like_by_case
         pattern = _storable(value)
-        return _sure(parts.like(by_case or "GLOB", pattern if by_case else as_glob(pattern)))
+        return parts.like(by_case or "GLOB", pattern if by_case else as_glob(pattern))
     raise _unknown(operator, OPERATORS)
 
 
 def _in(parts: _Parts, values: list[Any]) -> Fragment:
     """One of ``values``, of which ``None`` is no value."""
     given = [_plain(value) for value in values if value is not None]
-    found = [_sure(parts.among(given))] if given else []
+    found = [parts.among(given)] if given else []
     if len(given) < len(values):
-        found.append(_negated(_sure(parts.has_value)))
+        found.append(_negated(parts.has_value))
     return _joined(" OR ", found, "FALSE")
-
-
-def _sure(part: Fragment) -> Fragment:
-    return f"coalesce({part[0]}, FALSE)", part[1]
 
 
 def _plain(value: Any) -> Any:

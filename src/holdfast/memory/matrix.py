@@ -100,11 +100,14 @@ def _read(executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
         f'SELECT "n", "id", {stored} FROM {shape.vectors} WHERE {sql} AND "model" = ? ORDER BY "n"',
         [*given, layout.model],
     )
-    if not rows:
-        return None
-    width = len(vectors.decode(layout.vector_kind, rows[0][2]))
-    found = np.empty((len(rows), width), dtype=np.float32)
+    return matrix_of(executor, shape, rows) if rows else None
+
+
+def matrix_of(executor: Executor, shape: Shape, rows: Sequence[Any]) -> Matrix:
+    """A matrix of rows of a number, an id and a stored vector."""
+    decode, kind = executor.engine.vectors.decode, shape.layout.vector_kind
+    found = np.empty((len(rows), len(decode(kind, rows[0][2]))), dtype=np.float32)
     for place, row in enumerate(rows):
-        found[place] = vectors.decode(layout.vector_kind, row[2])
+        found[place] = decode(kind, row[2])
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     return Matrix(np.array([row[0] for row in rows], dtype=np.int64), [row[1] for row in rows], found)

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.engines.searching import Term
 from holdfast.errors import InvalidQuery
-from holdfast.memory.nearest import Among, Leg, VectorLeg
+from holdfast.memory.nearest import ALL, Among, Leg, VectorLeg
 from holdfast.memory.records import Record, Vector
 from holdfast.memory.tables import CURRENT_MODEL, check_model
 from holdfast.search.fulltext import LONGEST_WORD, parse
@@ -141,7 +141,8 @@ class Question:
             if is_whole:
                 break
             # Perhaps they have expired, and more of them stand before the others.
-            searcher = replace(searcher, among=replace(searcher.among, is_filtered=True))
+            among = searcher.among
+            searcher = replace(searcher, among=replace(among, filter=among.filter or ALL))
         return hits
 
     def _legs(self, searcher: Searcher) -> tuple[dict[str, Leg], bool]:

@@ -24,6 +24,7 @@ from holdfast.engines.postgres import (
     packing,
     plans,
     upkeep,
+    vectorindex,
     vectors,
 )
 from holdfast.engines.postgres.errors import translate
@@ -85,5 +86,6 @@ ENGINE = Engine(
     translate=translate,
     insert_returning=_insert_returning,
     columnar=columnar,
+    vector_index=vectorindex,
     packer=packing.packer,
 )
