@@ -148,7 +148,7 @@ def test_an_index_is_built_in_a_transaction_and_goes_with_it(
 ) -> None:
     vectors, cluster = texts_like(100, WIDTH)
     filled(indexed, vectors, cluster)
-    db.begin()
+    db.begin_transaction()
     indexed.create_vector_index()
     assert len(indexed.query(vector=vectors[1])) == 10
     db.rollback()
