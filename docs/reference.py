@@ -34,7 +34,10 @@ _ROLE = re.compile(r":(?:meth|func|class|attr|mod):`~?([^`]+)`")
 
 def page() -> str:
     """The whole page, which ``test_docs.py`` compares with the file."""
-    return "\n".join([_INTRODUCTION, *_package(), *_classes(), *_memory(), *_errors()]).rstrip() + "\n"
+    return (
+        "\n".join([_INTRODUCTION, *_package(), *_classes(), *_memory(), *_faces(), *_errors()]).rstrip()
+        + "\n"
+    )
 
 
 _INTRODUCTION = """# Reference
@@ -71,6 +74,20 @@ def _memory() -> Iterator[str]:
             entry = _entry(f"holdfast.memory.embed.{name}", found.__init__, _prose(found))
             yield entry.replace(") -> None\n", ")\n", 1)
     yield from _class(holdfast.memory.SQLStore, "memory", "holdfast.memory.open")
+
+
+def _faces() -> Iterator[str]:
+    langgraph = import_module("holdfast.memory.langgraph")
+    yield "## LangGraph\n\nThe module `holdfast.memory.langgraph`.\n"
+    yield from _made_class(langgraph.HoldfastSaver, "saver")
+    yield from _made_class(langgraph.HoldfastStore, "store")
+
+
+def _made_class(cls: type, variable: str) -> Iterator[str]:
+    """A class that is called by its own name."""
+    name = f"{cls.__module__.rpartition('.')[0]}.{cls.__name__}"
+    yield _entry(name, cls)
+    yield from list(_class(cls, variable, name))[1:]
 
 
 def _classes() -> Iterator[str]:

@@ -42,10 +42,22 @@ def compiled(engine: Engine, table: str, filters: Filters) -> Fragment:
     return _all(_Compiler(engine, table), filters, 0)
 
 
+def of_document(engine: Engine, table: str, column: str, filters: Mapping[str, Any]) -> Fragment:
+    """A filter as a condition on the keys of a JSON column alone."""
+    compiler = _Compiler(engine, table, column)
+    parts = []
+    for key, value in filters.items():
+        condition = _of_metadata(compiler, _storable(key))
+        operators = value.items() if isinstance(value, Mapping) else [("$eq", value)]
+        parts += [condition(operator, given) for operator, given in operators]
+    return _joined(" AND ", parts, "TRUE")
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiler:
     engine: Engine
     table: str
+    document: str = "metadata"
 
     def column(self, name: str) -> str:
         return f"{self.table}.{self.engine.quote(name)}"
@@ -211,7 +223,7 @@ def _storable(text: str) -> str:
 
 
 def _of_metadata(compiler: _Compiler, key: str) -> Condition:
-    documents, column = compiler.engine.documents, compiler.column("metadata")
+    documents, column = compiler.engine.documents, compiler.column(compiler.document)
 
     def text(value: Any) -> Any:
         # A time goes into JSON as its text.

@@ -148,7 +148,7 @@ def _there(executor: Executor, kind: str, name: str) -> Layout | None:
 
 def _made(executor: Executor, kind: str, name: str, dimension: int | None, model: str | None) -> Layout:
     layout = Layout(
-        kind, name, table_name(kind, name), dimension, model or DEFAULT_MODEL, _vector_kind(executor)
+        kind, name, table_name(kind, name), dimension, model or DEFAULT_MODEL, best_vector_kind(executor)
     )
     with Transaction(executor):
         schema.create_table(
@@ -182,7 +182,8 @@ def _made(executor: Executor, kind: str, name: str, dimension: int | None, model
     return layout
 
 
-def _vector_kind(executor: Executor) -> str:
+def best_vector_kind(executor: Executor) -> str:
+    """The kind of vectors that this database can have."""
     vectors = executor.engine.vectors
     try:
         with Transaction(executor):

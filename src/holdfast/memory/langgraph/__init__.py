@@ -1,4 +1,4 @@
-"""LangGraph on Holdfast: a checkpointer, on SQLite and on PostgreSQL."""
+"""LangGraph on Holdfast: a checkpointer and a store, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from holdfast.errors import MissingDependency
 
 if TYPE_CHECKING:
     from holdfast.memory.langgraph.saver import HoldfastSaver
+    from holdfast.memory.langgraph.store import HoldfastStore
 
-__all__ = ["HoldfastSaver"]
+__all__ = ["HoldfastSaver", "HoldfastStore"]
 
-_MODULES = {"HoldfastSaver": "saver"}
+_MODULES = {"HoldfastSaver": "saver", "HoldfastStore": "store"}
 
 
 def __getattr__(name: str) -> Any:
