@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.backup.archive import write
 from holdfast.core.executor import Executor
-from holdfast.errors import BackupError, Error, MissingDependency
+from holdfast.errors import BackupError, Error, MissingDependency, NotSupported
 
 
 def keep(executor: Executor, place: Path, why: str, *, hint: str, table: str | None = None) -> Path:
@@ -22,8 +22,8 @@ def keep(executor: Executor, place: Path, why: str, *, hint: str, table: str | N
     try:
         try:
             write(executor, table, path, progress=False)
-        except MissingDependency:
-            # The engine's own programs are not here.
+        except (MissingDependency, NotSupported):
+            # The engine's own programs are not here, or cannot work on this connection.
             path = path.with_suffix(".hfz")
             write(executor, table, path, progress=False)
     except Error as exc:

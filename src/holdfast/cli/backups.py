@@ -31,6 +31,12 @@ Every = Annotated[
         metavar="WHEN", help="A time of day, as 02:00, or a span: 90m, 6h, 1d, 1w.", show_default=False
     ),
 ]
+Extension = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXT", help="The kind of backup, as .hfz; without it the engine's own.", show_default=False
+    ),
+]
 KeepLast = Annotated[int, typer.Option(help="Keep the last ones.")]
 KeepDaily = Annotated[int, typer.Option(help="Keep the newest of each of so many days.")]
 KeepWeekly = Annotated[int, typer.Option(help="... of so many weeks.")]
@@ -64,6 +70,7 @@ def backup(
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
     keep_yearly: KeepYearly = 0,
+    extension: Extension = None,
     recipient: Recipients = None,
     identity: Identity = None,
 ) -> None:
@@ -81,7 +88,8 @@ def backup(
         with opening.to_read(url) as db:
             print(f"wrote {db.backup_database(path, recipients=recipient or None)}")
         return
-    _make_and_watch(url, path, every, {**keep, **_key(recipient, identity)})
+    options = {**keep, "extension": extension, **_key(recipient, identity)}
+    _make_and_watch(url, path, every, options)
 
 
 def _key(recipients: list[str] | None, identity: Path | None) -> dict[str, Any]:
@@ -181,6 +189,7 @@ def schedule(
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
     keep_yearly: KeepYearly = 0,
+    extension: Extension = None,
     recipient: Recipients = None,
     identity: Identity = None,
     cron: Annotated[bool, typer.Option("--cron", help="Print a line for crontab.")] = False,
@@ -195,7 +204,8 @@ def schedule(
     """
     keep = _keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
     if cron or systemd:
-        options = {**keep, **({"identity": identity.resolve()} if identity else {})}
+        given = {"extension": extension, "identity": identity and identity.resolve()}
+        options = {**keep, **{name: value for name, value in given.items() if value}}
         command = _again(url, folder, every, options) + [f"--recipient={one}" for one in recipient or ()]
         _print_schedule(folder, every, command, cron=cron, systemd=systemd)
         return
@@ -205,7 +215,11 @@ def schedule(
             raise BackupError(
                 f"a backup is overdue since {_local(moment)}", hint="without --check it is made"
             )
-        path = None if check else db.backup_if_due(folder, every, **keep, **_key(recipient, identity))
+        path = (
+            None
+            if check
+            else db.backup_if_due(folder, every, extension=extension, **keep, **_key(recipient, identity))
+        )
         print(f"wrote and proved {path}" if path else f"the next backup is due {_local(moment)}")
 
 

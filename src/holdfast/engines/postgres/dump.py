@@ -213,7 +213,8 @@ def scratch(run: Run, target: Target) -> Iterator[Target]:
         try:
             yield replace(target, dbname=name)
         finally:
-            run(f"DROP DATABASE IF EXISTS {quote(name)}")
+            # A pooler keeps a connection to it.
+            run(f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
     elif _has_wheel(version):
         with own_folder(Path(tempfile.gettempdir()), "holdfast-verify-") as folder:
             yield type(target)("postgresql+embedded", directory=folder / "data")

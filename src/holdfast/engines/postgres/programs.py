@@ -17,7 +17,7 @@ from psycopg import RawCursor
 from psycopg.conninfo import make_conninfo
 
 from holdfast.engines.postgres.embedded import bin_directory
-from holdfast.errors import BackupError, MissingDependency
+from holdfast.errors import BackupError, MissingDependency, NotSupported
 from holdfast.folders import own_folder
 
 _RESTORE = "pg_restore"
@@ -86,7 +86,17 @@ def _pg_restore() -> Path:
 
 @contextmanager
 def dumping(raw: Any, arguments: Sequence[str]) -> Iterator[IO[bytes]]:
-    """The output of ``pg_dump`` on the snapshot of ``raw``'s transaction, as the user of that connection."""
+    """The output of ``pg_dump`` on the snapshot of ``raw``'s transaction, as the user of that connection.
+
+    Raises:
+        MissingDependency: if it is not here.
+        NotSupported: behind a pooler, whose other clients would find what pg_dump sets in its session.
+    """
+    if not raw.prepares:
+        raise NotSupported(
+            "pg_dump cannot work through a pooler that lends connections for a transaction",
+            hint="name it .hfz, which needs none, or connect to the server itself",
+        )
     info = raw.info
     given = info.get_parameters()
     known = {name: value for name, value in given.items() if name in _SHARED_OPTIONS}
