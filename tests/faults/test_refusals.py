@@ -26,7 +26,7 @@ UNTIL_FULL = (0, 4, 40, 150)
 def writes(ground: Ground, operation: str) -> list[tuple[str, int]]:
     """Those to files.
 
-    A send that fails on a connection that lives on is not what networks do, and libpq then waits for an answer
+    A send that fails on a connection that lives on is not what networks do: libpq then waits for an answer
     to what it never sent: test_connections.py cuts connections instead.
     """
     return [point for point in points(ground, operation) if point[0] != "sendto"]
