@@ -26,7 +26,8 @@ def clean_environment() -> dict[str, str]:
 def test_the_guide_is_true(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     folder.mkdir()
-    (folder / ".env").write_text(f"HOLDFAST_URL='{url}'\n")
+    first = "FIRST_SUPERUSER=ada@example.com\nFIRST_SUPERUSER_PASSWORD=choose-another\n"
+    (folder / ".env").write_text(f"HOLDFAST_URL='{url}'\n{first}")
     done = subprocess.run(
         [sys.executable, "-m", "agents.follow", str(ROOT / "docs" / "agents.md")],
         cwd=folder,

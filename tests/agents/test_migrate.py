@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -394,6 +395,9 @@ def skill() -> dict[str, object]:
 def test_two_processes_at_once(url: str, project: Project) -> None:
     written(project, "n1", NOTES)
     command = [sys.executable, "-m", "holdfast", "agents", "init", "--url", url]
+    (project.folder / ".env").write_text(
+        "FIRST_SUPERUSER=ada@example.org\nFIRST_SUPERUSER_PASSWORD=correct horse\n"
+    )
     running = [
         subprocess.Popen(
             command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -404,8 +408,48 @@ def test_two_processes_at_once(url: str, project: Project) -> None:
     assert [process.returncode for process in running] == [0, 0], said
     assert sum(out.count("ran 0001") for out, _ in said) == 1
     assert sum(out.count("ran n1") for out, _ in said) == 1
+    assert sum(out.count("was created") for out, _ in said) == 1
     with holdfast.connect(url) as db:
         assert drift.check(db, project=project) == UNMODELLED
+        assert db.count("users", {"is_superuser": True}) == 1
+        assert db.count("skills") == 3
+
+
+SLOW = """
+    import pathlib
+    import time
+
+
+    def upgrade() -> None:
+        op.create_table("half", sa.Column("id", sa.Integer(), primary_key=True))
+        op.execute("DELETE FROM notes")
+        op.add_column("notes", sa.Column("more", sa.Integer(), unique=True))
+        pathlib.Path("reached").touch()
+        time.sleep(60)
+"""
+
+
+def test_a_process_that_is_killed_in_a_migration_leaves_nothing(url: str, project: Project) -> None:
+    written(project, "n1", NOTES)
+    with holdfast.connect(url) as db:
+        migrate.upgrade(db, project=project)
+        db.insert("notes", {"id": 1, "body": "a"})
+    written(project, "n2", SLOW, after="n1")
+    command = [sys.executable, "-m", "holdfast", "agents", "migrate", "upgrade", "--url", url, "--no-backup"]
+    with subprocess.Popen(
+        command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        deadline = time.monotonic() + 60
+        while not (project.folder / "reached").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.kill()
+    assert (project.folder / "reached").exists()
+    (project.migrations / "n2.py").unlink()
+    with holdfast.connect(url) as db:
+        assert migrate.upgrade(db, project=project).revisions == []
+        assert {one.id for one in migrate.current(db, project=project)} == {"0001", "n1"}
+        assert db.select("notes") == [{"id": 1, "body": "a", "rank": 7}]
+        assert not db.table_exists("half")
 
 
 def test_what_locks_or_loses_is_said_before(db: holdfast.Database, project: Project) -> None:

@@ -15,7 +15,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 import holdfast.memory
 from holdfast.database import Database
-from holdfast.errors import AlreadyExists, ConfigurationError, NotFoundError
+from holdfast.errors import AlreadyExists, ConfigurationError, NotFoundError, NotSupported
 from holdfast.memory import Passage, SQLStore
 
 T = TypeVar("T", bound=SQLModel)
@@ -111,11 +111,10 @@ class Knowledge(Generic[T]):
         """The rows nearest to a text or a vector, the best first.
 
         ``filters`` are on the fields of the model; ``mode`` is ``"vector"``, ``"text"`` or ``"hybrid"``,
-        which it is by default where there is an embedder. A row that was deleted past this class is not
-        found.
+        which it is by default where there is an embedder and the database compares vectors. A row that was
+        deleted past this class is not found.
         """
-        mode = mode or ("hybrid" if self.embed is not None and text is not None else None)
-        hits = self._store(db, user_id).query(text, vector, top_k, filters, mode)
+        hits = self._hits(db, text, vector, top_k, filters, mode, user_id)
         ids = [hit.record.id for hit in hits]
         with Session(db.engine, expire_on_commit=False) as session:
             key = col(getattr(self.model, "id"))  # noqa: B009 - any SQLModel, of which mypy knows no id
@@ -123,6 +122,25 @@ class Knowledge(Generic[T]):
             rows = {getattr(row, "id", None): row for row in found}
             session.expunge_all()
         return [Found(rows[hit.record.id], hit.score, hit.why) for hit in hits if hit.record.id in rows]
+
+    def _hits(
+        self,
+        db: Database,
+        text: str | None,
+        vector: Any,
+        top_k: int,
+        filters: Any,
+        mode: str | None,
+        owner: Any,
+    ) -> Any:
+        store = self._store(db, owner)
+        if mode is not None or self.embed is None or text is None:
+            return store.query(text, vector, top_k, filters, mode)
+        try:
+            return store.query(text, vector, top_k, filters, "hybrid")
+        except NotSupported:
+            # A server without pgvector compares no vectors; its words are there.
+            return store.query(text, None, top_k, filters, "text")
 
     def rebuild(self, db: Database) -> int:
         """Make the texts of the search anew from the rows, after others wrote to the table; return how many.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 import holdfast.memory
 from holdfast.agents import migrate
+from holdfast.agents.initial_data import seed
 from holdfast.agents.project import Project
-from holdfast.database import Database, open_database
+from holdfast.agents.settings import Settings, load
+from holdfast.core.retry import until_reached
+from holdfast.database import Database
 from holdfast.errors import ConnectionFailed
 from holdfast.memory.tables import STORES, found
 
@@ -20,15 +24,15 @@ MEMORY = "memory"
 Tell = Callable[[str], None]
 
 
-def reached(url: str | os.PathLike[str] | None = None, *, wait: float = WAIT) -> Database:
-    """Open a database, or that of the environment; a server that does not answer yet is tried again.
+def reached(settings: Settings, *, wait: float = WAIT) -> Database:
+    """Open the database of the settings; a server that does not answer yet is tried again.
 
     Raises:
         ConnectionFailed: after ``wait`` seconds; at once where waiting cannot help, as for a wrong password.
     """
     started = time.monotonic()
     try:
-        return open_database(url, {"wait_until_ready": wait})
+        return until_reached(settings.open, wait)
     except ConnectionFailed as exc:
         waited = time.monotonic() - started
         if not exc.is_temporary:
@@ -51,8 +55,9 @@ def init(
 
     Safe to call at every start and by several processes at once.
     """
+    settings = _settings(url, tell)
     started = time.monotonic()
-    with reached(url, wait=wait) as db:
+    with reached(settings, wait=wait) as db:
         waited = time.monotonic() - started
         place = replace(db._executor.target, options={}).masked_url
         tell(f"connected to {place}" + (f" after {waited:.1f} s" if waited > 1 else ""))
@@ -60,7 +65,27 @@ def init(
         if not done.revisions:
             tell("the schema is up to date")
         remember(db, tell)
+        if settings.first_superuser is None:
+            tell(
+                "warning: there is no first user and no managed skill; set FIRST_SUPERUSER and "
+                "FIRST_SUPERUSER_PASSWORD in .env, and run `holdfast agents init` again"
+            )
+        else:
+            tell(str(seed(db, settings)))
         return done
+
+
+def _settings(url: str | os.PathLike[str] | None, tell: Tell) -> Settings:
+    """The settings, checked before anything is changed."""
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        settings = load(url)
+    for complaint in complaints:
+        tell(f"warning: {complaint.message}")
+    if settings.first_superuser is not None or settings.first_superuser_password is not None:
+        for variable in ("FIRST_SUPERUSER", "FIRST_SUPERUSER_PASSWORD"):
+            settings.require(variable)
+    return settings
 
 
 def remember(db: Database, tell: Tell) -> bool:

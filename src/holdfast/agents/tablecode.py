@@ -58,7 +58,7 @@ def written(table: str, fields: Sequence[FieldSpec], *, kind: str | None) -> Cod
         base.insert(0, "text: Body")
         updates.insert(0, "text: Body = kept()")
     if kind == "memory":
-        own = ['user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True, sa_type=Key)']
+        own = [_OWNER]
     parts = [
         f'"""The table ``{table}``: what creates a row, what changes one, and what goes out."""',
         _imports(fields, kind, is_kept=any("kept()" in line for line in updates)),
@@ -77,6 +77,9 @@ def written(table: str, fields: Sequence[FieldSpec], *, kind: str | None) -> Cod
     return Code(f"{head}\n\n{imports}\n\n\n" + "\n\n\n".join(classes) + "\n", row, table if kind else None)
 
 
+_OWNER = """user_id: UUID = Field(
+        foreign_key="users.id", ondelete="CASCADE", index=True, sa_type=Key
+    )"""
 _HANDLE = (
     '"""Adds, changes and searches rows; give it an ``embed`` to search by meaning, not by words alone."""'
 )
