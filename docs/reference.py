@@ -29,6 +29,7 @@ GIVEN = (
     ("holdfast.transfer.report", "ColumnCopy", "copyreport.columns"),
     ("holdfast.transfer.report", "LeftBehind", "copyreport.left_behind"),
 )
+_REPORTS = ("Moved", "Imported", "Loaded", "Reembedded", "Recall")
 _ROLE = re.compile(r":(?:meth|func|class|attr|mod):`~?([^`]+)`")
 
 
@@ -64,7 +65,7 @@ def _memory() -> Iterator[str]:
         if inspect.isfunction(found):
             yield _entry(f"holdfast.memory.{name}", found)
     yield "### `holdfast.memory.get_db_model`\n\n" + _prose(holdfast.memory.get_db_model)
-    for name in ("Passage", "Message", "Source", "Page", "Hit", "Hits", "Change"):
+    for name in ("Passage", "Message", "Source", "Page", "Hit", "Hits", "Change", *_REPORTS):
         yield from _class(getattr(holdfast.memory, name), name.lower(), "holdfast.memory")
     for name in embed.__all__:
         found = getattr(embed, name)

@@ -211,6 +211,12 @@ def test_every_verb_is_in_a_guide() -> None:
 def test_every_command_is_in_the_guide_to_the_command_line() -> None:
     guide = (DOCS / "how-to" / "command-line.md").read_text(encoding="utf-8")
     commands = [command.name or command.callback.__name__ for command in main.app.registered_commands]
+    for group in main.app.registered_groups:
+        inner = group.typer_instance
+        commands += [
+            f"{inner.info.name} {command.name or command.callback.__name__}"
+            for command in inner.registered_commands
+        ]
     assert len(commands) > 8
     assert [name for name in commands if f"holdfast {name}" not in guide] == []
 

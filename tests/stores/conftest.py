@@ -28,6 +28,8 @@ ON_LANCE = {
     "test_embedding",
     "test_expiry",
     "test_models",
+    "test_moving",
+    "test_reembedding",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast._version import __version__
-from holdfast.cli import agents, backups, catalog, copying, demo, insight, query, search, transfer
+from holdfast.cli import agents, backups, catalog, copying, demo, insight, memory, query, search, transfer
 from holdfast.errors import ConfigurationError, Error
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for family in (catalog, query, search, transfer, copying, backups, insight, demo
     for command in family.COMMANDS:
         app.command()(command)
 app.add_typer(agents.app)
+app.add_typer(memory.app)
 
 # Typer gives no other name to the class of all mistakes on a command line.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]

@@ -397,6 +397,14 @@ class Vectors(Protocol):
         """The vector as that mark takes it."""
         ...
 
+    def mark(self, kind: str) -> str:
+        """What stands in SQL for a vector that is written."""
+        ...
+
+    def bound(self, kind: str, vector: NDArray[np.float32]) -> Any:
+        """The vector as that takes it."""
+        ...
+
     def put(self, raw: Any, table: str, kind: str, rows: Iterable[OwnedVector]) -> None:
         """Write vectors into a table with the columns of :class:`OwnedVector` and their length."""
         ...

@@ -17,10 +17,15 @@ from holdfast.memory.embed.texts import Embed
 from holdfast.memory.history import Change
 from holdfast.memory.lance_store import LanceDBConnector
 from holdfast.memory.lance_store import opened as opened_folder
+from holdfast.memory.markdown import Loaded, import_markdown
+from holdfast.memory.measuring import Recall, measure_recall
+from holdfast.memory.memgpt import Imported, import_memgpt
 from holdfast.memory.model import get_db_model
 from holdfast.memory.models import Model
+from holdfast.memory.moving import Moved, copy_memory, export_memory, import_memory
 from holdfast.memory.paging import Page
 from holdfast.memory.records import Message, Passage, Record, Source
+from holdfast.memory.reembedding import Reembedded, reembed
 from holdfast.memory.search import Hit, Hits
 from holdfast.memory.sql_store import (
     CONNECTORS,
@@ -35,20 +40,32 @@ __all__ = [
     "Change",
     "Hit",
     "Hits",
+    "Imported",
     "LanceDBConnector",
+    "Loaded",
     "Message",
     "Model",
+    "Moved",
     "Page",
     "Passage",
     "PostgresStorageConnector",
+    "Recall",
     "Record",
+    "Reembedded",
     "SQLStore",
     "SQLiteStorageConnector",
     "Source",
     "Store",
+    "copy_memory",
+    "export_memory",
     "get_db_model",
     "get_storage_connector",
+    "import_markdown",
+    "import_memgpt",
+    "import_memory",
+    "measure_recall",
     "open",
+    "reembed",
 ]
 
 

@@ -63,6 +63,16 @@ def asked(vector: NDArray[np.float32]) -> str:
     return "[" + ",".join(map(repr, vector.tolist())) + "]"
 
 
+def mark(kind: str) -> str:
+    """What stands in SQL for a vector that is written."""
+    return "?::vector" if kind == VECTOR else "?"
+
+
+def bound(kind: str, vector: NDArray[np.float32]) -> str | bytes:
+    """The vector as that takes it."""
+    return asked(vector) if kind == VECTOR else vector.astype("<f4", copy=False).tobytes()
+
+
 def put(raw: Any, table: str, kind: str, rows: Iterable[OwnedVector]) -> None:
     """Write vectors, by binary COPY."""
     columns = '"n", "user_id", "agent_id", "id", "model", "dimension", "embedding"'

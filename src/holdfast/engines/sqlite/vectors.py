@@ -47,6 +47,16 @@ def asked(vector: NDArray[np.float32]) -> str:
     raise AssertionError
 
 
+def mark(kind: str) -> str:
+    """What stands in SQL for a vector that is written."""
+    return "?"
+
+
+def bound(kind: str, vector: NDArray[np.float32]) -> bytes:
+    """The vector as that takes it."""
+    return vector.astype("<f4", copy=False).tobytes()
+
+
 def put(raw: Any, table: str, kind: str, rows: Iterable[OwnedVector]) -> None:
     """Write vectors."""
     raw.executemany(
