@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from holdfast.backup.verify import Report
     from holdfast.inspection.report import Summary
     from holdfast.io.arrays import ArrayInfo
+    from holdfast.tuning.advise import Advices
     from holdfast.tuning.doctor import Findings
     from holdfast.tuning.explain import Plan
     from holdfast.tuning.slow_log import SlowLog, SlowQueries
@@ -1274,6 +1275,24 @@ class Database:
         from holdfast.tuning import slow_log
 
         return slow_log.slow_queries(self._executor, self._slow_log, limit, plans=plans, source=source)
+
+    def suggest_indexes(self, workload: Iterable[str] | None = None, *, most_rows: int = 200_000) -> Advices:
+        """Indexes that would make statements faster, each tried on a copy and measured; print it.
+
+        ``workload`` are statements, by default those that :meth:`slow_queries` knows of. Their values are not
+        needed. The copy has at most ``most_rows`` of each table on PostgreSQL, all of the file on SQLite;
+        nothing is built in the database itself. Needs the extra ``tuning``.
+
+        Raises:
+            ConfigurationError: without a workload, if nothing was recorded.
+            MissingDependency: if sqlglot is not installed.
+            TransactionError: inside a transaction.
+        """
+        from holdfast.tuning import advise, slow_log
+
+        if workload is None:
+            workload = slow_log.workload(self._executor, self._slow_log)
+        return advise.suggest(self._executor, workload, most_rows)
 
     def doctor(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Annotated
 
 import typer
@@ -56,4 +57,29 @@ def doctor(
         raise typer.Exit(1)
 
 
-COMMANDS = (explain, doctor)
+def suggest(
+    url: opening.URL,
+    sql: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SQL]...",
+            help="Statements; without any, what the server's pg_stat_statements knows.",
+            show_default=False,
+        ),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Make the indexes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which indexes would make statements faster, each tried on a copy; --apply makes them."""
+    with opening.to_change(url) as db:
+        found = db.suggest_indexes(sql or None)
+        if as_json:
+            write_json([dataclasses.asdict(advice) for advice in found])
+        else:
+            print(found)
+        for advice in found if apply else ():
+            db.execute(advice.sql)
+            print(f"made the index of {advice.table}({', '.join(advice.columns)})", file=sys.stderr)
+
+
+COMMANDS = (explain, suggest, doctor)

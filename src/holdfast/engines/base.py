@@ -105,6 +105,8 @@ class Features:
     closes_from_any_thread: bool
     "A connection may be closed while another thread is in one of its calls."
     index_methods: frozenset[str]
+    builds_online: str
+    "The word that has CREATE INDEX keep nobody from writing meanwhile, where there is one."
     no_limit: str
     "What LIMIT says to mean all rows."
     like_by_case: str | None

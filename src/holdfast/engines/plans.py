@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -74,12 +75,28 @@ class Explained:
     rows: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A copy of some tables: what runs a statement there, and how many bytes it has."""
+
+    run: Run
+    size: Callable[[], int]
+
+
 class Plans(Protocol):
     """How a statement will be run, or was."""
 
     def explain(self, run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained: ...
     def generic(self, run: Run, sql: str) -> Explained:
         """The plan whatever the values of its marks are; in a transaction that is taken back."""
+        ...
+
+    def rehearsal(self, raw: Any, tables: Sequence[str], most_rows: int) -> AbstractContextManager[Rehearsal]:
+        """A copy of the tables, at most so many rows of each, that nobody else sees.
+
+        Statements find the copy by the tables' own names, and indexes may be made there. ``raw`` is in no
+        transaction.
+        """
         ...
 
     def statistics(self, run: Run) -> list[tuple[str, int, float, float, int]] | None:

@@ -211,6 +211,24 @@ def slow_queries(
             "this server keeps no statistics of statements",
             hint="have it load pg_stat_statements and run CREATE EXTENSION pg_stat_statements",
         )
-    raise ConfigurationError(
+    raise _nothing_recorded()
+
+
+def workload(executor: Executor, log: SlowLog | None) -> list[str]:
+    """The statements that were recorded, here or by the server, the slowest first.
+
+    Raises:
+        ConfigurationError: if nothing is recorded.
+    """
+    if log is not None:
+        return [sample for _, sample in log.slowest(None)]
+    known = executor.engine.plans.statistics(executor.run)
+    if known is None:
+        raise _nothing_recorded()
+    return [sql for sql, *_ in sorted(known, key=lambda one: -one[2])]
+
+
+def _nothing_recorded() -> ConfigurationError:
+    return ConfigurationError(
         "no statements were recorded", hint="connect(url, slow_log=True), or db.record_queries() first"
     )

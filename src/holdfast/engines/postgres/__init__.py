@@ -57,6 +57,7 @@ ENGINE = Engine(
         binary_collation="C",
         retries_busy=False,
         closes_from_any_thread=False,
+        builds_online="CONCURRENTLY ",
         index_methods=frozenset({"btree", "hash", "gin", "gist", "spgist", "brin", "hnsw", "ivfflat"}),
         no_limit="ALL",
         like_by_case="LIKE",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from holdfast.engines.base import Run
+from psycopg import RawCursor
+
+from holdfast.engines.base import Cursor, Run
 from holdfast.engines.dialects import POSTGRES
-from holdfast.engines.plans import Explained, Kind, Step
+from holdfast.engines.names import quote_identifier
+from holdfast.engines.plans import Explained, Kind, Rehearsal, Step
 from holdfast.engines.sqltext import tokens
 
 _KINDS: dict[str, Kind] = {
@@ -39,6 +43,14 @@ _INDEXED = ("Index Scan", "Index Only Scan", "Bitmap Index Scan")
 _BY = ("Index Cond", "Recheck Cond", "Hash Cond", "Merge Cond", "Join Filter", "Sort Key", "Group Key")
 # These only hand rows on.
 _PASSING = frozenset({"Gather", "Gather Merge", "Materialize", "Memoize", "Hash", "Bitmap Heap Scan"})
+_SIZE = (
+    "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
+    "WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'"
+)
+_PLAIN_COLUMNS = (
+    "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 "
+    "AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
+)
 _PREPARED = "hf_explained"
 _LINE = ("Node Type", "Relation Name", "Index Name", "Index Cond", "Filter", "Sort Key")
 
@@ -63,6 +75,40 @@ def generic(run: Run, sql: str) -> Explained:
     finally:
         run(f"DEALLOCATE {_PREPARED}")
     return Explained(_step(plan), "\n".join(_lines(plan, "")))
+
+
+@contextmanager
+def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehearsal]:
+    """Temporary tables, which names find before any other, in a transaction that is taken back."""
+    cursor = RawCursor(raw)
+
+    def run(sql: str, params: Sequence[Any] = ()) -> Cursor:
+        # What was prepared before means the tables themselves.
+        return cursor.execute(sql, params, prepare=False)
+
+    def size() -> int:
+        return int(run(_SIZE).fetchall()[0][0] or 0)
+
+    run("BEGIN")
+    try:
+        _copy(run, tables, most_rows)
+        yield Rehearsal(run, size)
+    finally:
+        run("ROLLBACK")
+
+
+def _copy(run: Run, tables: Sequence[str], most_rows: int) -> None:
+    schema = run("SELECT quote_ident(current_schema())").fetchall()[0][0]
+    for table in tables:
+        name = quote_identifier(table)
+        run(f"CREATE TEMPORARY TABLE {name} (LIKE {schema}.{name} INCLUDING ALL EXCLUDING CONSTRAINTS)")
+        columns = ", ".join(
+            quote_identifier(column) for (column,) in run(_PLAIN_COLUMNS, (f"pg_temp.{name}",)).fetchall()
+        )
+        run(
+            f"INSERT INTO pg_temp.{name} ({columns}) OVERRIDING SYSTEM VALUE "
+            f"SELECT {columns} FROM {schema}.{name} LIMIT {most_rows:d}"
+        )
 
 
 def statistics(run: Run) -> list[tuple[str, int, float, float, int]] | None:

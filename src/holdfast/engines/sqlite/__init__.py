@@ -39,6 +39,7 @@ ENGINE = Engine(
         binary_collation=None,
         retries_busy=True,
         closes_from_any_thread=False,
+        builds_online="",
         index_methods=frozenset({"btree"}),
         no_limit="-1",
         like_by_case=None,

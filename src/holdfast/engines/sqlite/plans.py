@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from holdfast.engines.base import Cursor, Run
 from holdfast.engines.dialects import SQLITE
 from holdfast.engines.names import unquote_identifier
-from holdfast.engines.plans import Explained, Kind, Step
+from holdfast.engines.plans import Explained, Kind, Rehearsal, Step
 from holdfast.engines.sqltext import Token, first_word, tokens
 
 _ACCESS = re.compile(
@@ -56,6 +60,28 @@ def generic(run: Run, sql: str) -> Explained:
     """SQLite's planner does not look at values."""
     marks = sum(token.kind == "mark" for token in tokens(sql, SQLITE.lexicon))
     return explain(run, sql, (None,) * marks, analyze=False)
+
+
+@contextmanager
+def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehearsal]:
+    """A copy of the file, which is another file: its locks are nobody's."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
+        copy = sqlite3.connect(Path(folder) / "copy.db", isolation_level=None)
+        try:
+            raw.backup(copy)
+            copy.execute("PRAGMA synchronous = OFF")
+            copy.execute("PRAGMA trusted_schema = OFF")
+
+            def size() -> int:
+                pages, free, page = (
+                    int(copy.execute(f"PRAGMA {name}").fetchall()[0][0])
+                    for name in ("page_count", "freelist_count", "page_size")
+                )
+                return (pages - free) * page
+
+            yield Rehearsal(copy.execute, size)
+        finally:
+            copy.close()
 
 
 def statistics(run: Run) -> None:

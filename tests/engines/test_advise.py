@@ -1,0 +1,111 @@
+"""Indexes that are suggested make the statements faster, and others are not suggested."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import holdfast
+from holdfast.errors import ConfigurationError, TransactionError
+
+ROWS = 20_000
+
+
+@pytest.fixture
+def shop(db: holdfast.Database) -> holdfast.Database:
+    random.seed(7)
+    db.create_table("people", {"id": "INTEGER PRIMARY KEY", "mail": "TEXT", "land": "TEXT"})
+    db.create_table(
+        "orders",
+        {"id": "INTEGER PRIMARY KEY", "person": "INTEGER", "state": "TEXT", "day": "INTEGER", "sum": "REAL"},
+    )
+    db.insert_many("people", [{"mail": f"p{n}@x.org", "land": "de"} for n in range(ROWS // 4)])
+    db.insert_many(
+        "orders",
+        [
+            {"person": random.randrange(ROWS // 4), "state": "open", "day": n % 365, "sum": random.random()}
+            for n in range(ROWS)
+        ],
+    )
+    db.analyze()
+    return db
+
+
+def suggested(db: holdfast.Database, *workload: str) -> list[tuple[str, tuple[str, ...]]]:
+    return [(advice.table, advice.columns) for advice in db.suggest_indexes(workload)]
+
+
+def test_what_is_found_by_an_index_is_suggested_and_faster(shop: holdfast.Database) -> None:
+    found = shop.suggest_indexes(["SELECT * FROM people WHERE mail = ?"])
+    (advice,) = found
+    assert (advice.table, advice.columns) == ("people", ("mail",))
+    assert advice.after * 1.3 <= advice.before
+    assert advice.size > 0
+    assert advice.statements == ("SELECT * FROM people WHERE mail = ?",)
+    assert "times as fast" in str(found)
+    shop.execute(advice.sql)
+    assert "idx_people_mail" in {index["name"] for index in shop.list_indexes("people")}
+    assert shop.suggest_indexes(["SELECT * FROM people WHERE mail = ?"]) == []
+
+
+def test_equal_columns_come_before_ordered_ones(shop: holdfast.Database) -> None:
+    ((table, columns), *_) = suggested(
+        shop, "SELECT id FROM orders WHERE person = :p AND day > :d ORDER BY day LIMIT 5"
+    )
+    assert table == "orders"
+    assert columns[0] == "person"
+
+
+def test_one_index_serves_many_statements(shop: holdfast.Database) -> None:
+    found = shop.suggest_indexes(
+        [
+            "SELECT count(*) FROM orders WHERE person = 17",
+            "UPDATE orders SET sum = ? WHERE person = ?",
+            "DELETE FROM orders WHERE person IN (?, ?)",
+        ]
+    )
+    assert [(advice.table, advice.columns[0]) for advice in found] == [("orders", "person")]
+    assert len(found[0].statements) == 3
+    assert shop.count("orders") == ROWS
+
+
+def test_an_index_that_would_not_help_is_not_suggested(shop: holdfast.Database) -> None:
+    assert suggested(shop, "SELECT * FROM orders WHERE state = 'open'") == []
+    assert suggested(shop, "SELECT * FROM orders WHERE id = ?") == []
+    assert suggested(shop, "SELECT * FROM orders") == []
+
+
+def test_joins_get_an_index(shop: holdfast.Database) -> None:
+    ((table, columns), *_) = suggested(
+        shop, "SELECT o.sum FROM people p JOIN orders o ON o.person = p.id WHERE p.id = ?"
+    )
+    assert (table, columns[0]) == ("orders", "person")
+
+
+def test_nothing_is_changed(shop: holdfast.Database) -> None:
+    before = shop.list_indexes(), shop.list_tables(), shop.count("orders")
+    shop.suggest_indexes(["SELECT * FROM people WHERE mail = ?"])
+    with shop.transaction(), pytest.raises(TransactionError):
+        shop.suggest_indexes(["SELECT * FROM people WHERE mail = ?"])
+    assert (shop.list_indexes(), shop.list_tables(), shop.count("orders")) == before
+
+
+def test_what_cannot_be_looked_at_is_said(shop: holdfast.Database) -> None:
+    found = shop.suggest_indexes(
+        ["SELEKT 1 FRM x", "SELECT * FROM people WHERE nothing_there(mail) = 1 AND land = ?"]
+    )
+    assert len(found.skipped) == 2
+    assert "not looked at" in str(found)
+    assert shop.count("people") == ROWS // 4
+
+
+def test_the_workload_is_what_was_recorded(shop: holdfast.Database) -> None:
+    with pytest.raises(ConfigurationError):
+        shop.suggest_indexes()
+    shop.record_queries()
+    for n in range(5):
+        shop.find_one("people", where={"mail": f"p{n}@x.org"})
+        shop.update("orders", {"sum": 1.0}, {"person": n})
+    found = [(advice.table, advice.columns[0]) for advice in shop.suggest_indexes()]
+    assert set(found) == {("people", "mail"), ("orders", "person")}
