@@ -30,6 +30,9 @@ ON_LANCE = {
     "test_models",
     "test_moving",
     "test_reembedding",
+    "test_erasing",
+    "test_query_cache",
+    "test_vector_index",
 }
 
 

@@ -13,7 +13,9 @@ import os
 
 from holdfast.database import Database, open_database
 from holdfast.memory.advice import Advice
+from holdfast.memory.caching import CacheInfo
 from holdfast.memory.embed.texts import Embed
+from holdfast.memory.erasing import Report
 from holdfast.memory.history import Change
 from holdfast.memory.lance_store import LanceDBConnector
 from holdfast.memory.lance_store import opened as opened_folder
@@ -37,6 +39,7 @@ from holdfast.memory.store import Store
 
 __all__ = [
     "Advice",
+    "CacheInfo",
     "Change",
     "Hit",
     "Hits",
@@ -52,6 +55,7 @@ __all__ = [
     "Recall",
     "Record",
     "Reembedded",
+    "Report",
     "SQLStore",
     "SQLiteStorageConnector",
     "Source",
@@ -78,6 +82,7 @@ def open(
     dimension: int | None = None,
     embed: Embed | None = None,
     refresh_ttl: bool = False,
+    cache: bool = False,
 ) -> SQLStore:
     """Open the memory of that name, or make it: a path or URL as for ``connect``, or a ``Database``.
 
@@ -86,7 +91,8 @@ def open(
     ``name`` is any text. All that is read and written belongs to ``user_id``, and if it is given to
     ``agent_id``. ``embed`` takes a list of texts and gives a vector for each; its attribute ``model`` names
     them. ``dimension`` is that of the first vector if it is left out. With ``refresh_ttl`` a memory that
-    ``get`` or ``query`` returns lives as long again as when it was written.
+    ``get`` or ``query`` returns lives as long again as when it was written. With ``cache`` the answers of
+    queries are kept until anybody writes; ``cache_info()`` says how often that helps.
 
     Raises:
         ConfigurationError: if the memory holds vectors of another dimension or model.
@@ -101,6 +107,7 @@ def open(
         dimension=dimension,
         embed=embed,
         refresh_ttl=refresh_ttl,
+        cache=cache,
     )
 
 
@@ -114,6 +121,7 @@ def get_storage_connector(
     dimension: int | None = None,
     embed: Embed | None = None,
     refresh_ttl: bool = False,
+    cache: bool = False,
 ) -> SQLStore:
     """Open a store of a kind: archival_memory, recall_memory, passages or data_sources.
 
@@ -133,6 +141,7 @@ def get_storage_connector(
             dimension=dimension,
             embed=embed,
             refresh_ttl=refresh_ttl,
+            cache=cache,
             is_owner=database is not url,
         )
     except BaseException:

@@ -117,6 +117,12 @@ class LanceLeg:
         Outbox(executor, layout).end()
         self._of(layout).sweep(None, all_models=True)
 
+    def clear(self, layout: Layout) -> None:
+        """Remove the Lance tables of a store that stays; they are made again from the truth."""
+        tables = self._of(layout)
+        tables.sweep(None, all_models=True)
+        tables.forget()
+
     def _of(self, layout: Layout) -> LanceTables:
         key = (layout.table, layout.model)
         return self._tables.setdefault(key, LanceTables(self._folder, *key))

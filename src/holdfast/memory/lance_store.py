@@ -13,6 +13,7 @@ from holdfast.database import Database, open_database
 from holdfast.errors import ConfigurationError, ReadOnlyError
 from holdfast.folders import lasting_folder
 from holdfast.memory import tables
+from holdfast.memory.erasing import Report
 from holdfast.memory.filters import Filters
 from holdfast.memory.lance_leg import LanceLeg
 from holdfast.memory.lance_tables import require
@@ -78,6 +79,13 @@ class LanceDBConnector(SQLStore):
         super().delete_table()
         if tables.found(self._executor, self._kind, self._name) is None:
             self._index.end(self._executor, layout)
+
+    def erase(self, user_id: str) -> Report:
+        """As :meth:`SQLStore.erase`; the Lance tables go, and are made again from the truth when needed."""
+        report = super().erase(user_id)
+        for layout in tables.stores(self._executor):
+            self._index.clear(layout)
+        return report
 
     def save(self) -> None:
         """Bring what was written since the last time into the Lance table; it is kept and found already."""

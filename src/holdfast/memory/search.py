@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from holdfast.core.rows import count_argument
 from holdfast.engines.searching import Term
-from holdfast.errors import InvalidQuery
+from holdfast.errors import InvalidQuery, did_you_mean
 from holdfast.memory.nearest import ALL, Among, Leg, VectorLeg
-from holdfast.memory.records import Record, Vector
+from holdfast.memory.records import Record, Vector, as_vector
 from holdfast.memory.tables import CURRENT_MODEL, check_model
 from holdfast.search.fulltext import LONGEST_WORD, parse
 
@@ -196,6 +197,62 @@ class Question:
             score *= 0.5**age
             parts.append(f"made {age:.2f} half-lives ago")
         return Hit(record, score, distance, ranks, "; ".join(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The arguments of a query, found to be right."""
+
+    text: str | None
+    vector: Any
+    count: int
+    mode: str
+    half_life: timedelta | None
+    model: str | None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells it from other queries."""
+        vector = None if self.vector is None else as_vector(self.vector).tobytes()
+        return self.text, vector, self.count, self.mode, self.model
+
+    def question(self, vector: Vector | None) -> Question:
+        """The question with the vector that was found for it."""
+        return Question(None if self.mode == "vector" else self.text, vector, self.count, self.half_life)
+
+
+def asking_of(
+    text: Any, vector: Any, top_k: Any, mode: str | None, recency: Any, model: str | None, can_embed: bool
+) -> Asking:
+    """The arguments of a query.
+
+    Raises:
+        InvalidQuery: if they do not go together.
+    """
+    half_life = half_life_of(recency)
+    mode = _mode(text, vector, mode, can_embed)
+    if half_life is not None and mode != "hybrid":
+        raise InvalidQuery("recency goes with mode='hybrid'")
+    count = count_argument("top_k", top_k)
+    if count == 0:
+        raise InvalidQuery("top_k must be at least 1")
+    return Asking(text, vector, count, mode, half_life, model)
+
+
+def _mode(text: Any, vector: Any, mode: str | None, can_embed: bool) -> str:
+    if mode is None:
+        mode = "vector" if vector is not None or can_embed else "text"
+    if mode not in MODES:
+        raise InvalidQuery(f"unknown mode {str(mode)[:40]!r}", hint=did_you_mean(str(mode), MODES, "modes"))
+    if text is not None and (not isinstance(text, str) or not text.strip()):
+        raise InvalidQuery("a query needs a text that is not empty, or a vector")
+    if text is None and (vector is None or mode != "vector"):
+        raise InvalidQuery(f"a query by {mode} needs a text" + (" or a vector" if mode == "vector" else ""))
+    if mode != "text" and vector is None and not can_embed:
+        raise InvalidQuery(
+            f"a query by {mode} needs a vector", hint="give vector=, or open the memory with embed="
+        )
+    return mode
 
 
 def half_life_of(recency: Any) -> timedelta | None:

@@ -11,21 +11,20 @@ from uuid import UUID
 
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
-from holdfast.core.rows import count_argument
 from holdfast.core.transaction import Transaction
 from holdfast.database import Database
 from holdfast.errors import (
     ConfigurationError,
-    InvalidQuery,
     NotFoundError,
     ValueRefused,
     WhereRequired,
-    did_you_mean,
 )
 from holdfast.memory import indexing, tables
 from holdfast.memory.advice import Advice, Measure, advise
+from holdfast.memory.caching import CacheInfo, QueryCache, next_end
 from holdfast.memory.embed.texts import Embed
 from holdfast.memory.embedding import Embedding
+from holdfast.memory.erasing import Report, erase
 from holdfast.memory.filters import Filters, compiled
 from holdfast.memory.history import Change, Historian, undone
 from holdfast.memory.models import Model, Models
@@ -35,7 +34,7 @@ from holdfast.memory.reading import Reader
 from holdfast.memory.records import Record, as_id, as_moment, lifetime, records_of
 from holdfast.memory.rows import Shape
 from holdfast.memory.scope import scope_of
-from holdfast.memory.search import MODES, Hits, Question, Searcher, half_life_of
+from holdfast.memory.search import Asking, Hits, Searcher, asking_of
 from holdfast.memory.tables import ModelChanged
 from holdfast.memory.writing import Writer
 
@@ -60,6 +59,7 @@ class SQLStore:
         dimension: int | None = None,
         embed: Embed | None = None,
         refresh_ttl: bool = False,
+        cache: bool = False,
         is_owner: bool = False,
     ) -> None:
         self._database, self._is_owner = database, is_owner
@@ -74,6 +74,7 @@ class SQLStore:
         self._embedding = Embedding(embed, dimension)
         self._embedding.keep_in(self._executor, self._scope.user_id)
         self._leg, self._refresh_ttl = self._vector_leg(), refresh_ttl
+        self._cache = QueryCache() if cache else None
         self._shape()
 
     def _vector_leg(self) -> VectorLeg:
@@ -270,6 +271,25 @@ class SQLStore:
         """Remove the index over the vectors of a model, if there is one."""
         indexing.drop(self._executor, self._shape(model).layout)
 
+    def erase(self, user_id: str) -> Report:
+        """Remove all that this database's stores have of this user, and prove that nothing is left.
+
+        The memories of all stores and agents go with what they were and all vectors, in one transaction. Then
+        the tables are written anew, on SQLite the whole file, since removed rows leave their bytes there;
+        nobody can write meanwhile. Backups are not touched. ``user_id`` must be this memory's own, so that
+        nobody is erased by a slip.
+
+        Raises:
+            ValueRefused: if it is another's, or this memory is one agent's only.
+            TransactionError: inside a transaction.
+        """
+        if user_id != self.user_id or self.agent_id is not None:
+            raise ValueRefused(
+                "erase() removes the user that the memory was opened for, with all agents",
+                hint="open it with that user_id and without agent_id",
+            )
+        return erase(self._executor, self.user_id)
+
     def delete_table(self) -> None:
         """Remove all memories of this user (and agent) with their history, and the table once it is empty."""
         shape, executor = self._shape(), self._executor
@@ -414,51 +434,43 @@ class SQLStore:
             ValueRefused: for a vector of another dimension, of zeros, or with NaN.
             NotSupported: by vector, if this server has no pgvector.
         """
-        half_life = half_life_of(recency)
-        mode = self._mode(text, vector, mode)
-        if half_life is not None and mode != "hybrid":
-            raise InvalidQuery("recency goes with mode='hybrid'")
-        count = count_argument("top_k", top_k)
-        if count == 0:
-            raise InvalidQuery("top_k must be at least 1")
+        asking = asking_of(text, vector, top_k, mode, recency, model, self._embedding.embed is not None)
+        # What fades is another answer each moment, and what is refreshed is written.
+        if self._cache is None or asking.half_life is not None or self._refresh_ttl:
+            hits = self._answer(asking, filters)
+            self._refresh([hit.record for hit in hits])
+            return hits
+        shape = self._shape(model)
+        key = repr((asking.key, compiled(self._executor.engine, shape.table, filters)))
+        return self._cache.answer(
+            self._executor,
+            key,
+            lambda: next_end(self._executor, shape, self._scope),
+            lambda: self._answer(asking, filters),
+        )
 
+    def _answer(self, asking: Asking, filters: Filters) -> Hits:
         def answer() -> Hits:
+            model = asking.model
             dimension = self.dimension if model is None else self._shape(model).layout.dimension
-            asked = None if mode == "text" else self._embedding.asked(text, vector, dimension, model)
-            question = Question(None if mode == "vector" else text, asked, count, half_life)
-            return question.ask(self._searcher(filters, model))
+            by_text = asking.mode == "text"
+            asked = None if by_text else self._embedding.asked(asking.text, asking.vector, dimension, model)
+            return asking.question(asked).ask(self._searcher(filters, model))
 
         try:
-            hits = answer()
+            return answer()
         except (ModelChanged, ValueRefused):
             # A dimension may be refused from what was known before the change.
             self._executor.forget()
-            hits = answer()
-        self._refresh([hit.record for hit in hits])
-        return hits
+            return answer()
+
+    def cache_info(self) -> CacheInfo:
+        """How often a query was answered by ``cache=True`` already, and how often not."""
+        return (self._cache or QueryCache()).info()
 
     def query_text(self, text: str, top_k: int = 10, filters: Filters = None) -> Hits:
         """The memories with the words of ``text``: ``query(text, mode="text")``."""
         return self.query(text, top_k=top_k, filters=filters, mode="text")
-
-    def _mode(self, text: str | None, vector: Any, mode: str | None) -> str:
-        if mode is None:
-            mode = "vector" if vector is not None or self._embedding.embed is not None else "text"
-        if mode not in MODES:
-            raise InvalidQuery(
-                f"unknown mode {str(mode)[:40]!r}", hint=did_you_mean(str(mode), MODES, "modes")
-            )
-        if text is not None and (not isinstance(text, str) or not text.strip()):
-            raise InvalidQuery("a query needs a text that is not empty, or a vector")
-        if text is None and (vector is None or mode != "vector"):
-            raise InvalidQuery(
-                f"a query by {mode} needs a text" + (" or a vector" if mode == "vector" else "")
-            )
-        if mode != "text" and vector is None and self._embedding.embed is None:
-            raise InvalidQuery(
-                f"a query by {mode} needs a vector", hint="give vector=, or open the memory with embed="
-            )
-        return mode
 
     def size(self, filters: Filters = None) -> int:
         """How many memories satisfy ``filters``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.engines.base import Column, Run, TableInfo
@@ -21,6 +22,24 @@ def analyze(run: Run) -> None:
 
 def optimize(run: Run) -> None:
     run("VACUUM (ANALYZE)")
+
+
+def scrub(run: Run, tables: Sequence[str], searched: Sequence[str]) -> str | None:
+    """Write tables and their indexes anew: removed rows leave their bytes in both."""
+    for table in tables:
+        run(f"VACUUM (FULL, ANALYZE) {quote_identifier(table)}")
+    old = run(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() "
+        "AND datname = current_database() AND age(backend_xmin) > 1"
+    ).fetchall()[0][0]
+    return "a transaction that began before may still see what was removed, and keeps it" if old else None
+
+
+def state(run: Run) -> Any:
+    """The snapshot of this moment, which every transaction that ends changes, but not on a standby."""
+    return run(
+        "SELECT CASE WHEN NOT pg_is_in_recovery() THEN CAST(pg_current_snapshot() AS TEXT) END"
+    ).fetchall()[0][0]
 
 
 def size(run: Run) -> int:

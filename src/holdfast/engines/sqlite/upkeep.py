@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.engines.base import Column, Run, TableInfo
 from holdfast.engines.names import quote_identifier
+from holdfast.engines.sqlite import fulltext
 from holdfast.errors import NotSupported
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
@@ -26,6 +28,23 @@ def analyze(run: Run) -> None:
 def optimize(run: Run) -> None:
     run("PRAGMA optimize").fetchall()
     run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def scrub(run: Run, tables: Sequence[str], searched: Sequence[str]) -> str | None:
+    """Write the searches and the file anew: removed rows leave their bytes in both."""
+    for table in searched:
+        index = fulltext.find(run, table)
+        if index is not None:
+            name = quote_identifier(index.name)
+            run(f"INSERT INTO {name} ({name}) VALUES ('rebuild')")
+    run("VACUUM")
+    is_busy = run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+    return "another connection is reading, and the write-ahead log cannot be emptied" if is_busy else None
+
+
+def state(run: Run) -> Any:
+    """What another connection has written moves the first number, and what this one has the second."""
+    return run("SELECT data_version, total_changes() FROM pragma_data_version").fetchall()[0]
 
 
 def size(run: Run) -> int:

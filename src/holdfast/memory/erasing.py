@@ -1,0 +1,77 @@
+"""Everything of a user removed from a database, and looked for again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.core import schema
+from holdfast.core.executor import Executor
+from holdfast.core.transaction import Transaction
+from holdfast.errors import Error, TransactionError
+from holdfast.memory import tables
+from holdfast.memory.embed import cache
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was removed of a user, by table, and what was found afterwards.
+
+    ``unfinished`` says why the files could not be written anew, without which the disk may still have parts
+    of what was removed; to erase once more is harmless.
+    """
+
+    user_id: str
+    removed: dict[str, int]
+    left: dict[str, int]
+    unfinished: str | None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is left, in the tables or in what they leave on the disk."""
+        return not any(self.left.values()) and self.unfinished is None
+
+
+def erase(executor: Executor, user_id: str) -> Report:
+    """Remove the memories of a user from all stores of a database, their past and their kept vectors.
+
+    Raises:
+        TransactionError: inside a transaction, as files are written anew.
+    """
+    if executor.in_transaction:
+        raise TransactionError("erase() cannot be part of a transaction", hint="commit or roll back first")
+    layouts, removed = tables.stores(executor), {}
+    with Transaction(executor):
+        # The vectors before the memories, whose removal would take them along uncounted.
+        for table in _tables(executor):
+            cursor = executor.run(
+                f'DELETE FROM {executor.engine.quote(table)} WHERE "user_id" = ?', [user_id]
+            )
+            removed[table] = int(cursor.rowcount)
+    try:
+        unfinished = executor.engine.upkeep.scrub(
+            executor.run, _tables(executor), [one.table for one in layouts]
+        )
+    except Error as exc:
+        unfinished = exc.message
+    left = {
+        table: int(
+            executor.scalar(
+                f'SELECT count(*) FROM {executor.engine.quote(table)} WHERE "user_id" = ?', [user_id]
+            )
+        )
+        for table in _tables(executor)
+    }
+    return Report(user_id, removed, left, unfinished)
+
+
+def _tables(executor: Executor) -> list[str]:
+    """The tables that say whose a row is."""
+
+    def all() -> Iterator[str]:
+        for layout in tables.stores(executor):
+            yield from (layout.vectors, layout.history, layout.table)
+        if schema.table_exists(executor, cache.TABLE):
+            yield cache.TABLE
+
+    return list(all())
