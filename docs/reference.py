@@ -82,6 +82,8 @@ def _faces() -> Iterator[str]:
     yield "## LangGraph\n\nThe module `holdfast.memory.langgraph`.\n"
     yield from _made_class(langgraph.HoldfastSaver, "saver")
     yield from _made_class(langgraph.HoldfastStore, "store")
+    yield "## LangChain\n\nThe module `holdfast.memory.langchain`.\n"
+    yield from _made_class(import_module("holdfast.memory.langchain").HoldfastVectorStore, "vectorstore")
 
 
 def _made_class(cls: type, variable: str) -> Iterator[str]:

@@ -58,11 +58,14 @@ class Face:
     """Made from a ``Database`` it takes part in the thread's transaction, else it has one of its own."""
 
     def __init__(self, url_or_database: str | os.PathLike[str] | Database) -> None:
-        self._is_owner = not isinstance(url_or_database, Database)
-        self._database = (
-            url_or_database if isinstance(url_or_database, Database) else open_database(url_or_database, {})
-        )
-        self._executor = self._database._executor
+        if isinstance(url_or_database, Database):
+            self._take(url_or_database, is_owner=False)
+        else:
+            self._take(open_database(url_or_database, {}), is_owner=True)
+
+    def _take(self, database: Database, *, is_owner: bool) -> None:
+        self._database, self._is_owner = database, is_owner
+        self._executor = database._executor
         self._workers = Workers()
 
     def __repr__(self) -> str:

@@ -220,6 +220,10 @@ class Passage(_Remembered):
         json_text(self.metadata)
 
 
+class Document(Passage):
+    """A passage that is never merged with another one of the same text."""
+
+
 @dataclass(frozen=True, eq=False)
 class Message(_Remembered):
     """One message of a conversation.
@@ -274,6 +278,7 @@ class Source(_Remembered):
 Record = Passage | Message | Source
 KINDS: dict[str, type[Passage] | type[Message] | type[Source]] = {
     "passage": Passage,
+    "document": Document,
     "message": Message,
     "source": Source,
 }

@@ -14,6 +14,7 @@ from holdfast.memory.tables import COLUMNS, Layout
 
 _OF_RECORD = {
     "passage": ("text", "data_source", "doc_id", "metadata"),
+    "document": ("text", "data_source", "doc_id", "metadata"),
     "message": ("text", "role", "model", "user", "tool_calls", "tool_call_id"),
     "source": ("name",),
 }
@@ -23,8 +24,8 @@ _PLACES = {name: place for place, name in enumerate(COLUMNS)}
 
 
 def digest(record: Record) -> str | None:
-    """What two passages of one tenant may not share; messages are never merged."""
-    if not isinstance(record, Passage):
+    """What two passages of one tenant may not share; documents and messages are never merged."""
+    if type(record) is not Passage:
         return None
     return hashlib.sha256(f"{record.agent_id or ''}\0{record.text}".encode()).hexdigest()
 
