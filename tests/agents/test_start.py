@@ -142,3 +142,16 @@ def test_a_file_that_is_no_database_is_said(folder: Path) -> None:
     (folder / "app.db").write_bytes(b"no database at all, but long enough to be looked at" * 30)
     with pytest.raises(errors.Error):
         start.init("app.db", project=Project.at(folder))
+
+
+def test_a_database_changed_by_hand_is_said_before_anything_is_seeded(url: str, folder: Path) -> None:
+    (folder / ".env").write_text(FIRST)
+    start.init(url, project=Project.at(folder))
+    told: list[str] = []
+    with holdfast.connect(url) as db:
+        db.table("users").add_column("nickname", str)
+        start.init(url, project=Project.at(folder), tell=told.append)
+        assert "warning: the column users.nickname is not in the models" in told
+        db.table("users").drop_column("full_name")
+    with pytest.raises(errors.SchemaError, match=r"column users\.full_name is missing"):
+        start.init(url, project=Project.at(folder))

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import holdfast.memory
-from holdfast.agents import migrate
+from holdfast.agents import drift, migrate
 from holdfast.agents.initial_data import seed
 from holdfast.agents.project import Project
 from holdfast.agents.settings import Settings, load
 from holdfast.core.retry import until_reached
 from holdfast.database import Database
-from holdfast.errors import ConnectionFailed
+from holdfast.errors import ConnectionFailed, SchemaError
 from holdfast.memory.tables import STORES, found
 
 WAIT = 60.0
@@ -64,6 +64,7 @@ def init(
         done = migrate.upgrade(db, project=project, backup=backup, tell=tell)
         if not done.revisions:
             tell("the schema is up to date")
+        _look(db, project, tell)
         remember(db, tell)
         if settings.first_superuser is None:
             tell(
@@ -73,6 +74,23 @@ def init(
         else:
             tell(str(seed(db, settings)))
         return done
+
+
+def _look(db: Database, project: Project | None, tell: Tell) -> None:
+    """Say what somebody changed by hand.
+
+    Raises:
+        SchemaError: if something is missing without which the application cannot work.
+    """
+    found = drift.check(db, project=project)
+    missing = [line for line in found if line.endswith(" is missing")]
+    if missing:
+        raise SchemaError(
+            f"somebody changed the database by hand: {'; '.join(missing)}",
+            hint="restore a backup, or put it back; `holdfast agents bootstrap` makes missing tables",
+        )
+    for line in found:
+        tell(f"warning: {line}")
 
 
 def _settings(url: str | os.PathLike[str] | None, tell: Tell) -> Settings:
