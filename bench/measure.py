@@ -33,6 +33,10 @@ class Contender:
     name: str
     repeat: Callable[[int], object]
 
+    @property
+    def is_apart(self) -> bool:
+        return self.name.endswith("own process")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -44,6 +48,8 @@ class Case:
     goal: float | None = None
     against: Against = Against.RATIO
     unit: str = "µs"
+    is_here: bool = False
+    """All of the work is done in this process, so that its processor time says what it costs."""
 
     @property
     def limit(self) -> Contender:
@@ -66,11 +72,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Line:
-    """What one contender came to: the time of a call, and that against the limit."""
+    """What one contender came to: the time of a call, and that against the limit.
+
+    ``processor`` is the processor time of this process against the limit's, where it says something.
+    """
 
     contender: Contender
     time: Figure
     against: Figure
+    processor: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -132,13 +142,7 @@ def measure(case: Case, effort: Effort) -> Result:
         finally:
             gc.enable()
         number += 1
-    limit = running.times[case.limit.name]
-    lines = [
-        Line(contender, Figure.of(own), Figure.of(_set_against(case.against, own, limit)))
-        for contender in running.going
-        for own in (running.times[contender.name],)
-    ]
-    return Result(case, lines, number)
+    return Result(case, [running.line(contender) for contender in running.going], number)
 
 
 @dataclass
@@ -148,10 +152,12 @@ class _Running:
     case: Case
     going: list[Contender] = field(init=False)
     times: dict[str, list[float]] = field(init=False)
+    used: dict[str, list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.going = list(self.case.contenders)
         self.times = {contender.name: [] for contender in self.going}
+        self.used = {contender.name: [] for contender in self.going}
 
     def warm_up(self) -> None:
         for contender in tuple(self.going):
@@ -160,8 +166,19 @@ class _Running:
     def round(self, number: int) -> None:
         first = number % len(self.going)
         for contender in (*self.going[first:], *self.going[:first]):
+            used = time.process_time()
             seconds = self._seconds(contender)
+            self.used[contender.name].append(time.process_time() - used)
             self.times[contender.name].append(seconds * _PER_SECOND[self.case.unit])
+
+    def line(self, contender: Contender) -> Line:
+        own, limit = self.times[contender.name], self.times[self.case.limit.name]
+        against = Figure.of(_set_against(self.case.against, own, limit))
+        processor = None
+        if self.case.is_here and not contender.is_apart:
+            used = zip(self.used[contender.name], self.used[self.case.limit.name], strict=True)
+            processor = Figure.of(mine / other for mine, other in used)
+        return Line(contender, Figure.of(own), against, processor)
 
     def _seconds(self, contender: Contender) -> float:
         """Seconds of one call; a peer that fails is measured no more, we and the limit may not."""

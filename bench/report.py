@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from measure import US, Against, Case, Line, Result
@@ -25,17 +25,21 @@ def _goal(case: Case, line: Line) -> str:
     """What Holdfast was to reach and whether it did; nothing for the others."""
     if case.goal is None or line.contender.name != US:
         return ""
-    return f"≤ {case.goal:g}: {'met' if line.against.median <= case.goal else 'missed'}"
+    reached = (line.processor or line.against).median
+    return f"≤ {case.goal:g}: {'met' if reached <= case.goal else 'missed'}"
 
 
 def _cells(case: Case, line: Line) -> tuple[str, ...]:
     form = "{:.2f}" if case.against is Against.RATIO else "{:.0f}"
     median, low, high = map(form.format, (line.against.median, line.against.low, line.against.high))
-    return line.contender.name, f"{line.time.median:.1f}", median, f"{low} .. {high}", _goal(case, line)
+    used = [f"{line.processor.median:.2f}" if line.processor else ""] if case.is_here else []
+    time = f"{line.time.median:.1f}"
+    return line.contender.name, time, median, f"{low} .. {high}", *used, _goal(case, line)
 
 
 def _headings(case: Case) -> tuple[str, ...]:
-    return "", f"{case.unit} a call", *HEADINGS[case.against], "goal"
+    used = ["x limit, processor"] if case.is_here else []
+    return "", f"{case.unit} a call", *HEADINGS[case.against], *used, "goal"
 
 
 def show(console: Console, result: Result) -> None:
@@ -49,11 +53,12 @@ def show(console: Console, result: Result) -> None:
 
 
 def print_table(
-    console: Console, title: str, headings: Iterable[str], rows: Iterable[tuple[str, ...]]
+    console: Console, title: str, headings: Sequence[str], rows: Iterable[tuple[str, ...]]
 ) -> None:
     table = Table(title=title, title_justify="left", title_style="bold")
+    last = len(headings) - 1
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number in (1, 2, 3) else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if 0 < number < last else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row, style="bold" if US in row else "")
     console.print(table)
@@ -63,7 +68,8 @@ def markdown(results: Iterable[Result], footnote: str) -> str:
     """A family's comparisons as Markdown tables."""
     parts = []
     for result in results:
-        rows = [_headings(result.case), ("---", "--:", "--:", "--:", "---")]
+        headings = _headings(result.case)
+        rows = [headings, ("---", *["--:"] * (len(headings) - 2), "---")]
         rows += [_cells(result.case, line) for line in result.lines]
         parts += [f"**{result.case.name}**", markdown_rows(rows)]
     return "\n\n".join([*parts, footnote])

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import venv
+from dataclasses import replace
 from datetime import date
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -130,6 +131,7 @@ def _run(family: str, options: argparse.Namespace) -> None:
     results = []
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder, module.cases(Path(folder)) as cases:
         for case in cases:
+            case = replace(case, is_here=getattr(module, "IS_HERE", False))
             results.append(measure.measure(case, measure.Effort(options.rounds, options.seconds)))
             report.show(console, results[-1])
     rounds = sorted({result.rounds for result in results})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from sqlite_files import INSERT, TABLE, Files
 from ways import in_worker, repeated
 
 TITLE = f"{ROWS:,} rows at a time, SQLite"
+IS_HERE = True
 LIBRARIES = (
     "SQLAlchemy",
     "sqlite-utils",
@@ -44,6 +46,8 @@ LIBRARIES = (
 )
 
 LIMIT = "sqlite3, executemany"
+# The quickest way there is for new rows; its tuples are ready made, too.
+FLAT, ROWS_OF_ONE = "sqlite3, 100 rows a statement", 100
 UPSERT = f"{INSERT} ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{n} = excluded.{n}" for n in NAMES[1:])
 UPDATE = f"UPDATE {TABLE} SET accuracy = ? WHERE id = ?"
 BEFORE = {
@@ -56,7 +60,7 @@ BEFORE = {
 def cases(folder: Path) -> Iterator[list[Case]]:
     with ExitStack() as stack:
         files = Files(folder, stack)
-        contenders = ready(_makers(files), needed=(US, LIMIT))
+        contenders = ready(_makers(files), needed=(US, LIMIT, FLAT))
         cons = {who: files.driver(name) for who, (name, _) in contenders.items()}
         yield [
             _case("insert_many from dicts", "insert", contenders, cons, 1.11),
@@ -92,6 +96,7 @@ def _statement(con: Any, sql: str) -> Callable[[], object]:
 def _makers(files: Files) -> dict[str, Callable[[], tuple[str, Ways]]]:
     """Every contender with a file of its own."""
     return {
+        FLAT: lambda: ("flat", _flat(files.driver("flat"))),
         LIMIT: lambda: ("raw", _raw(files.driver("raw"))),
         US: lambda: ("holdfast", with_holdfast(files.ours("holdfast"), TABLE)),
         "SQLAlchemy Core": lambda: ("core", with_core(files.engine("core"), TABLE, insert)),
@@ -125,6 +130,22 @@ def _raw(con: sqlite3.Connection) -> Ways:
         "from_dataframe": lambda: run(INSERT, frame().itertuples(index=False, name=None)),
         "from_arrow": lambda: run(INSERT, zip(*(c.to_pylist() for c in arrow().columns), strict=True)),
     }
+
+
+def _flat(con: sqlite3.Connection) -> Ways:
+    given = [tuple(row.values()) for row in GIVEN]
+    marks = f"({', '.join('?' * len(NAMES))})"
+    many = f"INSERT INTO {TABLE} VALUES {', '.join([marks] * ROWS_OF_ONE)}"
+    whole = ROWS - ROWS % ROWS_OF_ONE
+
+    def insert() -> None:
+        con.execute("BEGIN IMMEDIATE")
+        for start in range(0, whole, ROWS_OF_ONE):
+            con.execute(many, list(chain.from_iterable(given[start : start + ROWS_OF_ONE])))
+        con.executemany(INSERT, given[whole:])
+        con.execute("COMMIT")
+
+    return {"insert": insert}
 
 
 def _sqlite_utils(table: Any) -> Ways:

@@ -17,6 +17,7 @@ from sqlite_files import INSERT, TABLE, Files
 from ways import Ways, repeated
 
 TITLE = f"{ROWS:,} rows between files and SQLite"
+IS_HERE = True
 LIBRARIES = ("pyarrow", "pandas", "polars", "sqlite-utils", "scitex-db")
 LIMIT, FULL = "sqlite3 by hand", "full"
 

@@ -29,6 +29,7 @@ from one_row import (
 import holdfast
 
 TITLE = "One row at a time, SQLite"
+IS_HERE = True
 LIBRARIES = ("SQLAlchemy", "sqlite-utils", "dataset")
 
 TABLE = "experiments"

@@ -23,6 +23,7 @@ from sqlite_files import TABLE, Files
 from ways import Ways, case, consume, in_worker
 
 TITLE = f"{ROWS:,} rows out of SQLite"
+IS_HERE = True
 LIBRARIES = (
     "SQLAlchemy",
     "sqlite-utils",

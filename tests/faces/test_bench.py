@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def test_contenders_take_turns_and_none_is_always_first(measure: Any) -> None:
     assert result.rounds == 3
     limit, *_ = result.lines
     assert (limit.against.low, limit.against.high) == (1, 1)
+
+
+def test_processor_time_is_told_of_work_done_here(measure: Any) -> None:
+    def work(n: int) -> int:
+        return sum(range(100_000 * n))
+
+    names = ("limit", "holdfast", "peer, own process")
+    case = measure.Case("work", tuple(measure.Contender(name, work) for name in names), 1)
+    effort = measure.Effort(rounds=2, seconds=60)
+    assert [line.processor for line in measure.measure(case, effort).lines] == [None, None, None]
+    limit, ours, apart = measure.measure(replace(case, is_here=True), effort).lines
+    assert (limit.processor.low, limit.processor.high) == (1, 1)
+    assert ours.processor.low > 0
+    assert apart.processor is None
 
 
 def test_a_slow_case_ends_after_its_fewest_rounds(measure: Any) -> None:

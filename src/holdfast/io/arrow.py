@@ -34,6 +34,7 @@ from holdfast.errors import MissingDependency, NotSupported
 from holdfast.io.guess import type_of_values
 from holdfast.types import Kind, KindName, classify
 from holdfast.types.array import MARK, frame, has_mark, is_array, unframe
+from holdfast.types.column import types_read
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,6 +47,8 @@ _MOST_DIGITS = 76
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 Batches = Iterator[list[tuple[Any, ...]]]
+Parts = Iterator[list[Sequence[Any]]]
+"""Some rows at a time, by column."""
 
 
 def pyarrow() -> Any:
@@ -97,22 +100,27 @@ def record_batches(
     open_ones = [place for place, column in enumerate(columns) if column.is_open]
     if not open_ones and _reads_columns(executor, asked, kinds):
         return _by_columns(pa, executor, asked, columns)
-    batches = asked.batches(executor, BATCH)
+    parts = _parts(executor, asked)
     if open_ones:
-        held = _look(columns, open_ones, batches)
+        held = _look(columns, open_ones, parts)
         # A second reading may see other rows than the first; what does not fit then is refused.
-        batches = asked.batches(executor, BATCH) if held is None else iter(held)
+        parts = _parts(executor, asked) if held is None else iter(held)
     schema = pa.schema([column.field(pa) for column in columns])
+    types = [field.type for field in schema]
 
     def built() -> Iterator[Any]:
-        for batch in batches:
+        for part in parts:
             arrays = [
-                column.array(pa, field.type, list(values))
-                for column, field, values in zip(columns, schema, zip(*batch, strict=True), strict=True)
+                column.array(pa, type_, values)
+                for column, type_, values in zip(columns, types, part, strict=True)
             ]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return schema, built()
+
+
+def _parts(executor: Executor, asked: query.Reading) -> Parts:
+    return map(asked.shape.columns, asked.raw(executor, BATCH))
 
 
 def _reads_columns(executor: Executor, asked: query.Reading, kinds: Sequence[Kind | None]) -> bool:
@@ -148,16 +156,15 @@ def stream_typed(
     return asked.names, asked.types, asked.batches(executor, BATCH)
 
 
-def _look(columns: list[_Out], open_ones: list[int], batches: Batches) -> list[list[tuple[Any, ...]]] | None:
+def _look(columns: list[_Out], open_ones: list[int], parts: Parts) -> list[list[Sequence[Any]]] | None:
     """Find the types that no declaration tells, from all rows; return these if they are few."""
     looks = {place: _Look() for place in open_ones}
-    first: list[tuple[Any, ...]] | None = None
+    first: list[Sequence[Any]] | None = None
     few = True
-    for batch in batches:
-        few, first = first is None, first or batch
-        seen = list(zip(*batch, strict=True))
+    for part in parts:
+        few, first = first is None, first or part
         for place, look in looks.items():
-            look.add(seen[place])
+            look.add(part[place])
     for place, look in looks.items():
         columns[place] = look.settle(columns[place])
     return ([first] if first else []) if few else None
@@ -190,10 +197,10 @@ class _Out:
             type_ = _simple_types(pa).get(kind.name) or pa.string()
         return pa.field(self.name, type_, metadata={TYPE_KEY: type_text(kind).encode()})
 
-    def array(self, pa: Any, type_: Any, values: list[Any]) -> Any:
+    def array(self, pa: Any, type_: Any, values: Sequence[Any]) -> Any:
         kind = self.kind.name if self.kind else "text"
         known, convert = _BUILT[kind]
-        for found in set(map(type, values)) - known:
+        for found in types_read(values) - known:
             if found is not type(None) and not (
                 kind == "json" or (kind == "bytes" and _is_array_type(found))
             ):
@@ -252,7 +259,7 @@ class _Look:
         self._before = self._after = 0
 
     def add(self, values: Sequence[Any]) -> None:
-        for found in set(map(type, values)):
+        for found in types_read(values):
             if issubclass(found, (datetime, Decimal)):
                 for value in values:
                     if type(value) is found:

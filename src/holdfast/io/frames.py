@@ -18,6 +18,7 @@ from holdfast.io.arrowrows import from_arrow
 from holdfast.io.guess import type_of_values
 from holdfast.io.loading import IF_EXISTS, one_of, refuse_existing
 from holdfast.types import KindName
+from holdfast.types.column import types_read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,7 @@ class _Numbers:
     def pack(self, values: Sequence[Any]) -> Any:
         import numpy as np
 
-        types = set(map(type, values))
+        types = types_read(values)
         if types == {self.type}:
             return np.array(values, self.dtype), None
         if not types <= {self.type, type(None)}:
@@ -152,7 +153,7 @@ class _Texts:
     arrow: Any
 
     def pack(self, values: Sequence[Any]) -> Any:
-        if not set(map(type, values)) <= {str, type(None)}:
+        if not types_read(values) <= {str, type(None)}:
             return None
         return self.arrow.array(values, self.arrow.large_string())
 
@@ -188,7 +189,7 @@ def _has_texts(pandas: Any) -> bool:
 
 
 def _series(pd: Any, kind: KindName | None, values: list[Any]) -> Any:
-    types = set(map(type, values)) - {type(None)}
+    types = types_read(values) - {type(None)}
     if kind is None or kind == "other":
         kind = next((name for name, (known, _) in _DTYPES.items() if types and types <= known), None)
         if kind == "timestamp" and any(value is not None and value.tzinfo is not None for value in values):
