@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
-from holdfast import Database
+from holdfast import Database, Table
 from holdfast.errors import Error, InvalidIdentifier
 
 HOSTILE = [
@@ -63,6 +68,10 @@ AS_VALUES: dict[str, Call] = {
     "execute named": lambda db, x: db.execute("INSERT INTO t (v) VALUES (:v)", {"v": x}),
     "executemany": lambda db, x: db.executemany("INSERT INTO t (v) VALUES (?)", [[x]]),
     "store_blob": lambda db, x: db.store_blob("t", {"v": x}),
+    "upsert_many": lambda db, x: db.upsert_many("t", [{"id": 1, "v": x}]),
+    "from_dataframe": lambda db, x: db.from_dataframe(pd.DataFrame({"v": [x]}), "t", "append"),
+    "from_arrow": lambda db, x: db.from_arrow(pa.table({"v": [x]}), "t", "append"),
+    "idempotency key": lambda db, x: db.insert("t", {"v": x}, idempotency_key=x),
 }
 AS_FILTERS: dict[str, Call] = {
     "select": lambda db, x: db.select("t", where={"v": x}),
@@ -74,6 +83,9 @@ AS_FILTERS: dict[str, Call] = {
     "stream query": lambda db, x: list(db.stream("SELECT * FROM t WHERE v = ?", [x])),
     "query": lambda db, x: db.query("SELECT * FROM t WHERE v = :v", {"v": x}),
     "paginate": lambda db, x: db.paginate("t", where={"v": x}).rows,
+    "to_dataframe": lambda db, x: db.to_dataframe("t", where={"v": x}).to_dict("records"),
+    "to_arrow": lambda db, x: db.to_arrow("t", where={"v": x}).to_pylist(),
+    "to_polars": lambda db, x: db.to_polars("t", where={"v": x}).to_dicts(),
 }
 AS_NAMES: dict[str, Call] = {
     "table of insert": lambda db, x: db.insert(x, {"v": "x"}),
@@ -125,7 +137,46 @@ AS_NAMES: dict[str, Call] = {
     "isolation": lambda db, x: db.transaction(isolation=x).__enter__(),
     "column of get_blob": lambda db, x: db.get_blob("t", x),
     "columns of delete_duplicates": lambda db, x: db.delete_duplicates("t", [x]),
+    "table of upsert_many": lambda db, x: db.upsert_many(x, [{"id": 1, "v": "x"}]),
+    "table of update_many": lambda db, x: db.update_many(x, [{"id": 1, "v": "x"}]),
+    "table of find_one": lambda db, x: db.find_one(x),
+    "table of exists": lambda db, x: db.exists(x),
+    "table of get_columns": lambda db, x: db.get_columns(x),
+    "table of list_indexes": lambda db, x: db.list_indexes(x),
+    "table of rename_table": lambda db, x: db.rename_table(x, "new"),
+    "table of rename_column": lambda db, x: db.rename_column(x, "v", "w"),
+    "table of alter_column": lambda db, x: db.alter_column(x, "v", nullable=False),
+    "table of add_foreign_key": lambda db, x: db.add_foreign_key(x, "n", "canary"),
+    "table that add_foreign_key names": lambda db, x: db.add_foreign_key("t", "n", x),
+    "table of enable_search": lambda db, x: db.enable_search(x, "v"),
+    "columns of enable_search": lambda db, x: db.enable_search("t", [x]),
+    "language of enable_search": lambda db, x: db.enable_search("t", "v", language=x),
+    "table of search": lambda db, x: db.search(x, "a"),
+    "table of disable_search": lambda db, x: db.disable_search(x),
+    "table of get_blob": lambda db, x: db.get_blob(x, "v"),
+    "table of load_array": lambda db, x: db.load_array(x, "k"),
+    "table of load_arrays": lambda db, x: db.load_arrays(x),
+    "table of verify_array": lambda db, x: db.verify_array(x, "k"),
+    "column of load_array": lambda db, x: db.load_array("t", 1, column=x),
+    "table of delete_duplicates": lambda db, x: db.delete_duplicates(x),
+    "keep of delete_duplicates": lambda db, x: db.delete_duplicates("t", keep=x),
+    "table of export_to_csv": lambda db, x: db.export_to_csv(x, Path(NOWHERE)),
+    "table of to_dataframe": lambda db, x: db.to_dataframe(x),
+    "table of to_arrow": lambda db, x: db.to_arrow(x),
+    "table of to_polars": lambda db, x: db.to_polars(x),
+    "table of export": lambda db, x: db.export(x, Path(NOWHERE)),
+    "table of backup_table": lambda db, x: db.backup_table(x, Path(NOWHERE).with_suffix(".hfz")),
+    "mode of from_dataframe": lambda db, x: db.from_dataframe(pd.DataFrame({"v": ["a"]}), "t", x),
+    "mode of from_arrow": lambda db, x: db.from_arrow(pa.table({"v": ["a"]}), "t", x),
+    "isolation of atomic": lambda db, x: db.atomic(isolation=x).__enter__(),
+    "isolation of run_transaction": lambda db, x: db.run_transaction(lambda: None, isolation=x),
+    "isolation of begin_transaction": lambda db, x: db.begin_transaction(isolation=x),
+    "page size": lambda db, x: db.paginate("t", limit=x),  # type: ignore[arg-type]
 }
+NOWHERE = "/nonexistent/folder/file.csv"
+"""Where nothing can be written: a name is refused before a file is thought of, or with it."""
+QUERIES = ("stream", "to_dataframe", "to_arrow", "to_polars", "export")
+"""Verbs that take a query in the place of a table."""
 AS_NEW_NAMES: dict[str, tuple[Call, Call]] = {
     "create_table": (
         lambda db, x: db.create_table(x, {"id": "INTEGER PRIMARY KEY", x: "TEXT"}),
@@ -138,6 +189,20 @@ AS_NEW_NAMES: dict[str, tuple[Call, Call]] = {
         lambda db, x: db.rename_column("t", x, "v"),
     ),
     "create_index": (lambda db, x: db.create_index("t", "v", name=x), lambda db, x: db.drop_index(x)),
+    "from_dataframe": (
+        lambda db, x: db.from_dataframe(pd.DataFrame({x: ["a"]}), x),
+        lambda db, x: db.drop_table(x),
+    ),
+    "from_arrow": (lambda db, x: db.from_arrow(pa.table({x: ["a"]}), x), lambda db, x: db.drop_table(x)),
+    "save_array": (
+        lambda db, x: db.save_array(x, np.arange(3), "k", column="data", metadata={x: x}),
+        lambda db, x: db.drop_table(x),
+    ),
+    "store_blob": (lambda db, x: db.store_blob(x, {x: "a"}), lambda db, x: db.drop_table(x)),
+    "save_arrays": (
+        lambda db, x: db.save_arrays(x, {x: np.arange(3)}),
+        lambda db, x: db.drop_table(x),
+    ),
 }
 AS_DEFINITIONS: dict[str, Call] = {
     "type": lambda db, x: db.create_table("new", {"a": f"TEXT {x}"}),
@@ -151,6 +216,10 @@ AS_DEFINITIONS: dict[str, Call] = {
     "where of an index": lambda db, x: db.create_index("t", "v", name="new", where=x),
     "where": lambda db, x: db.select("t", where=x),
     "statement": lambda db, x: db.query(f"SELECT * FROM t WHERE v = {x}"),
+    "explain": lambda db, x: db.explain(f"SELECT * FROM t WHERE v = {x}"),
+    "explain a statement": lambda db, x: db.explain(x),
+    "explain and analyze": lambda db, x: db.explain(x, analyze=True),
+    "export_query_to_csv": lambda db, x: db.export_query_to_csv(x, Path(NOWHERE)),
 }
 """In these places the caller writes SQL. It stays one expression or one statement."""
 
@@ -201,7 +270,7 @@ def test_a_hostile_name_is_no_name(t: Database) -> None:
         for place, call in AS_NAMES.items():
             if text == "canary" and place.startswith("table"):
                 continue
-            if text == "(SELECT v FROM canary)" and place == "table of stream":
+            if text == "(SELECT v FROM canary)" and place.rpartition(" ")[2] in QUERIES:
                 continue  # a query of the caller's own, on the engine whose queries may be in parentheses
             assert is_refused(call, t, text), (place, text)
         check_canary(t, text)
@@ -230,6 +299,70 @@ def test_a_definition_stays_one_expression(t: Database) -> None:
                 assert not isinstance(exc, InvalidIdentifier) or "foreign" in place, (place, text)  # noqa: PT017
             t.rollback()
             check_canary(t, place, text)
+
+
+def test_a_hostile_search_finds_words_only(t: Database) -> None:
+    t.enable_search("t", "v")
+    for text in HOSTILE:
+        t.search("t", text)
+        assert t.select("canary", order_by="id") == CANARY, text
+    t.disable_search("t")
+    check_canary(t)
+
+
+def test_a_hostile_name_of_a_file_is_one(t: Database, engine_name: str, tmp_path: Path) -> None:
+    own = ".db" if engine_name == "sqlite" else ".dump"
+    for text in [text.replace("/", "_") for text in HOSTILE[:4]]:
+        for suffix in (".hfz", own):
+            path = t.backup_database(tmp_path / f"{text}{suffix}")
+            assert t.verify_backup(path).ok
+            t.restore_database(path, keep_old=False)
+        assert len(t.list_backups(tmp_path)) >= 2
+        t.restore_table("t", t.backup_table("t", tmp_path / f"{text}.sql"))
+        t.export("t", tmp_path / f"{text}.csv")
+        t.import_from_csv("t", tmp_path / f"{text}.csv", "replace")
+        t.load("t", tmp_path / f"{text}.csv", "replace")
+        check_canary(t, text)
+        assert t.count("t") == 2
+
+
+def test_a_hostile_text_that_names_nothing(t: Database, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("v\nx\n")
+    for text in HOSTILE:
+        assert t.table_exists(text) == (text == "canary")
+        if text != "canary":
+            assert is_refused(lambda db, x: db.table(x).count(), t, text)
+            assert is_refused(lambda db, x: db.restore_table(x, tmp_path / "none.sql"), t, text)
+        assert is_refused(lambda db, x: db.load("t", tmp_path / "rows.csv", x), t, text)
+        assert is_refused(lambda db, x: db.import_from_csv("t", tmp_path / "rows.csv", x), t, text)
+        assert is_refused(lambda db, x: db.next_backup(tmp_path, x), t, text)
+        assert is_refused(lambda db, x: db.backup_if_due(tmp_path, x), t, text)
+        assert is_refused(lambda db, x: db.schedule_backups(tmp_path, x), t, text)
+        assert is_refused(lambda db, x: db.prune_backups(tmp_path, keep_last=x), t, text)
+        check_canary(t, text)
+    assert t.count("t") == 2
+
+
+WITHOUT_TEXT = {
+    *("health", "wait_until_ready", "close", "commit", "rollback", "list_tables", "list_views"),
+    *("vacuum", "analyze", "optimize", "get_stats", "record_queries", "slow_queries", "doctor"),
+}
+"""What takes nothing that could become SQL."""
+
+
+def test_every_public_verb_is_tried() -> None:
+    """A verb that is new must be tried with hostile texts too, or be named above."""
+    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    tried = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("db", "t")
+    }
+    public = {**vars(Database), **vars(Table)}.items()
+    verbs = {name for name, value in public if not name.startswith("_") and callable(value)}
+    assert verbs - tried - WITHOUT_TEXT == set()
 
 
 def test_two_statements_never_run(t: Database) -> None:
