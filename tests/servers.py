@@ -153,8 +153,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _new(programs: Path, *, password: str | None, port: int | None = None) -> Server:
-    directory = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
+def server_in(folder: Path) -> Server:
+    """A server of its own, with its data below ``folder``; the caller destroys it."""
+    programs = debian_bin() or embedded.bin_directory()
+    if programs is None:
+        raise LookupError("there is no PostgreSQL on this machine")
+    return _new(programs, password="superuser", folder=folder)
+
+
+def _new(
+    programs: Path, *, password: str | None, port: int | None = None, folder: Path | None = None
+) -> Server:
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-test-", dir=folder))
     owner = None
     if os.geteuid() == 0:
         entry = pwd.getpwnam("nobody")
