@@ -16,7 +16,8 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import pytest
 
 import holdfast
-from holdfast.cli import answers, flights, main
+from holdfast import memory
+from holdfast.cli import answers, flights, main, topics
 from holdfast.errors import Error, TableExists
 
 PROGRAM = [sys.executable, "-m", "holdfast.cli.main", "demo"]
@@ -219,6 +220,31 @@ def test_running_again_gives_the_same(place):
 
 def _answers(shown: str) -> str:
     return shown[shown.index("Which airlines") : shown.index("Drawing, backing up")]
+
+
+def test_the_memory_answers_and_the_same_on_both_engines(place):
+    sqlite, postgres = (_remembered(_whole(engine, place).shown) for engine in ("sqlite", "embedded"))
+    assert sqlite == postgres
+    assert "**Default** **parameter** **values** are **evaluated** from left to right" in sqlite
+    assert "**Names** in this category" in sqlite
+    again, _ = _run("--dir", str(_whole("sqlite", place).folder))
+    assert _remembered(again) == sqlite
+    assert "passages, there already" in again
+
+
+def _remembered(shown: str) -> str:
+    begin = shown.index(topics.QUESTIONS[0])
+    return shown[begin : shown.index("Everything is here")]
+
+
+def test_the_passages_are_real_and_whole(db):
+    wanted = topics.passages()
+    assert len(wanted) > 500
+    topics.remember(db, fresh=False)
+    topics.remember(db, fresh=True)
+    with memory.open(db, name=topics.NAME, user_id="demo") as store:
+        assert store.size() == len(wanted)
+        assert len(topics.answers(store, "default parameter values")) == 2
 
 
 def test_both_engines_give_the_same_answers(place):

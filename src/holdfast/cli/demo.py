@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli import opening
+from holdfast.cli import opening, topics
 from holdfast.cli.backups import proven
 from holdfast.cli.output import panel, show
 
@@ -29,7 +29,7 @@ def demo(
         bool, typer.Option("--fresh", help="Drop the demo's tables and load them again.")
     ] = False,
 ) -> None:
-    """Load the flights that left New York in 2013, ask three questions, draw, back up and verify."""
+    """Load the flights that left New York in 2013, ask, draw, back up and verify; then ask a memory."""
     from holdfast.cli import flights
     from holdfast.errors import MissingDependency
 
@@ -47,6 +47,7 @@ def demo(
             *_draw(db, hours, folder),
             *_back_up(db, folder),
         ]
+        topics.remember(db, fresh=fresh)
     places.append(("time", f"{perf_counter() - begun:.1f} s in all"))
     name = url if url is not None else str(folder / "flights.db")
     shown = name if "@" not in name else "URL"
