@@ -140,6 +140,20 @@ def test_it_moves(holdfast_, url):
         assert "imported 1 memories" in holdfast_("import", path, "--db", f"{path}.db")
 
 
+def test_a_user_is_erased_after_a_second_look(holdfast_, url):
+    for user in ("ada", "eve"):
+        holdfast_("add", "a very private text", "--user", user, "--embedder", "hashing", "--db", url)
+        holdfast_("add", "more of it", "--user", user, "--name", "other", "--db", url)
+    assert [line.split()[1] for line in holdfast_("erase", "ada", "--db", url).splitlines()[2:]] == ["1", "1"]
+    assert json.loads(holdfast_("stats", "--user", "ada", "--db", url, "--json"))["memories"] == 1
+    report = json.loads(holdfast_("erase", "ada", "--yes", "--db", url, "--json"))
+    assert sum(report["removed"].values()) == 3
+    assert not any(report["left"].values())
+    assert json.loads(holdfast_("stats", "--user", "ada", "--db", url, "--json"))["memories"] == 0
+    assert json.loads(holdfast_("stats", "--user", "eve", "--db", url, "--json"))["memories"] == 1
+    assert "left" in holdfast_("erase", "eve", "--yes", "--db", url)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -11,7 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from holdfast._version import __version__
-from holdfast.cli import agents, backups, catalog, copying, demo, insight, memory, query, search, transfer
+from holdfast.cli import (
+    agents,
+    backups,
+    catalog,
+    copying,
+    demo,
+    insight,
+    keeping,
+    memory,
+    query,
+    remembered,
+    search,
+    transfer,
+)
 from holdfast.errors import ConfigurationError, Error
 
 app = typer.Typer(
@@ -27,6 +40,9 @@ for family in (catalog, query, search, transfer, copying, backups, insight, demo
     for command in family.COMMANDS:
         app.command()(command)
 app.add_typer(agents.app)
+for family in (memory, remembered, keeping):
+    for command in family.COMMANDS:
+        memory.app.command()(command)
 app.add_typer(memory.app)
 
 # Typer gives no other name to the class of all mistakes on a command line.

@@ -18,14 +18,14 @@ from holdfast.errors import InvalidQuery, NotFoundError
 
 if TYPE_CHECKING:
     from holdfast.database import Database
-    from holdfast.memory import Hit, Record, SQLStore
+    from holdfast.memory import Record, SQLStore
 
 app = typer.Typer(
     name="memory",
     help="An agent's memory: keep passages and messages, and find them by words and by meaning.",
     no_args_is_help=True,
 )
-LONGEST_SNIPPET = 160
+SHORT = 80
 
 Db = Annotated[
     str,
@@ -237,83 +237,6 @@ def _files(paths: list[str]) -> Iterator[Path]:
             yield path
 
 
-def search(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for.", show_default=False)],
-    limit: Limit = 10,
-    mode: Annotated[
-        str | None,
-        typer.Option(metavar="text|vector|hybrid", help="By default hybrid with an embedder, else text."),
-    ] = None,
-    where: Where = None,
-    why: Annotated[bool, typer.Option("--why", help="Say of each hit why it is one.")] = False,
-    embedder: Embedder = None,
-    db: Db = "agent.db",
-    name: Name = "memory",
-    user: User = "default",
-    agent: Agent = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-) -> None:
-    """Print what fits TEXT, the best first: by words, and with an embedder by meaning too."""
-    _check_form(as_json, as_csv)
-    with _memory(db, name, user, agent, embedder) as memory:
-        hits = memory.query(
-            text, top_k=limit, filters=_filter(where), mode=mode or ("hybrid" if embedder else "text")
-        )
-    if as_json:
-        write_json([{"score": hit.score, "why": hit.why, **_fields(hit.record)} for hit in hits])
-    elif as_csv:
-        rows = [[hit.score, _text(hit.record), *_place(hit.record), str(hit.record.id)] for hit in hits]
-        write_csv(["score", "text", "source", "heading", "id"], rows)
-    elif not hits:
-        typer.echo("Nothing fits.", err=True)
-    else:
-        _show_hits(hits, text, why)
-
-
-def _show_hits(hits: list[Hit], text: str, why: bool) -> None:
-    columns = ["#", "score", "text", "source", *(["why"] if why else [])]
-    rows = []
-    for rank, hit in enumerate(hits, 1):
-        snippet = _snippet(_body(hit.record), text)
-        rows.append(
-            [rank, f"{hit.score:.3g}", snippet, _shown_place(hit.record), *([hit.why] if why else [])]
-        )
-    show(columns, rows, right=[True, True, False, False, *([False] if why else [])], marks=True)
-
-
-def _snippet(text: str, asked: str) -> str:
-    """The part of a text with the first of the words that were asked for, and those marked."""
-    import re
-
-    from holdfast.memory.search import _telling
-    from holdfast.search.fulltext import parse
-
-    words = {
-        word
-        for term in _telling(parse(asked))
-        if not term.is_excluded
-        for word in term.words
-        if len(word) > 2
-    }
-    text = " ".join(text.split())
-    if not words:
-        return text[:LONGEST_SNIPPET]
-    # A stem is enough: what was found may be another form of the word.
-    stems = "|".join(
-        sorted((re.escape(word[: max(3, len(word) - 2)]) for word in words), key=len, reverse=True)
-    )
-    pattern = re.compile(rf"(?i)\b(?:{stems})\w*")
-    found = pattern.search(text)
-    start = max(0, found.start() - LONGEST_SNIPPET // 3) if found else 0
-    start = text.rfind(" ", 0, start) + 1 if start else 0
-    cut = text[start : start + LONGEST_SNIPPET]
-    end = start + len(cut)
-    if end < len(text):
-        cut = cut[: cut.rfind(" ")] + " ..." if " " in cut else cut
-    return ("... " if start else "") + pattern.sub(r"**\g<0>**", cut)
-
-
 def _check_form(as_json: bool, as_csv: bool) -> None:
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
@@ -399,9 +322,7 @@ def list_(
 
 def _short(text: str) -> str:
     text = " ".join(text.split())
-    return (
-        text if len(text) <= LONGEST_SNIPPET // 2 else text[: LONGEST_SNIPPET // 2].rsplit(" ", 1)[0] + " ..."
-    )
+    return text if len(text) <= SHORT else text[:SHORT].rsplit(" ", 1)[0] + " ..."
 
 
 def history(
@@ -432,52 +353,6 @@ def history(
         for one in changes
     ]
     show(["at", "what", "text"], rows)
-
-
-def export(
-    path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Ends in .jsonl, .jsonl.gz, .jsonl.zst or .hfz.")
-    ],
-    db: Db = "agent.db",
-    name: Name = "memory",
-    user: User = "default",
-    agent: Agent = None,
-) -> None:
-    """Write all of a user's memories with vectors and history into a file that import takes."""
-    from holdfast.memory import export_memory
-
-    with _memory(db, name, user, agent) as memory:
-        print(f"wrote {export_memory(memory, path)} to {path}")
-
-
-def copy(
-    target: Annotated[
-        str, typer.Argument(metavar="URL", help="Where to: a path, or a URL.", show_default=False)
-    ],
-    to_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name there. [default: the same]")
-    ] = None,
-    to_user: Annotated[
-        str | None, typer.Option(metavar="USER", help="Whose they are there. [default: the same]")
-    ] = None,
-    db: Db = "agent.db",
-    name: Name = "memory",
-    user: User = "default",
-    agent: Agent = None,
-    as_json: AsJson = False,
-) -> None:
-    """Copy all of a user's memories to another place with vectors and history, and prove it."""
-    from holdfast.memory import copy_memory
-
-    with (
-        _memory(db, name, user, agent) as source,
-        _memory(target, to_name or name, to_user or user, None, write=True) as there,
-    ):
-        moved = copy_memory(source, there)
-    if as_json:
-        write_json(asdict(moved))
-    else:
-        print(f"copied {moved}; read back and compared")
 
 
 def stats(
@@ -511,58 +386,6 @@ def stats(
     panel("Memory", items)
 
 
-def recall(
-    k: Annotated[int, typer.Option("-k", help="How many neighbours of each.", min=1)] = 10,
-    queries: Annotated[int, typer.Option(help="How many memories to take as queries.", min=1)] = 100,
-    db: Db = "agent.db",
-    name: Name = "memory",
-    user: User = "default",
-    agent: Agent = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure how many of the nearest vectors a search finds, and how fast, beside comparing all."""
-    from holdfast.memory import measure_recall
-
-    with _memory(db, name, user, agent) as memory:
-        found = measure_recall(memory, k=k, queries=queries)
-    if as_json:
-        write_json(asdict(found))
-    else:
-        print(found)
-
-
-def reembed(
-    embedder: Annotated[str, typer.Argument(metavar="EMBEDDER", help="The new one, as for --embedder.")],
-    least: Annotated[
-        float, typer.Option(metavar="SHARE", help="Only if so much of the old answers is found again.")
-    ] = 0.0,
-    drop_old: Annotated[bool, typer.Option("--drop-old", help="Remove the old vectors.")] = False,
-    no_switch: Annotated[bool, typer.Option("--no-switch", help="Only write and compare.")] = False,
-    db: Db = "agent.db",
-    name: Name = "memory",
-    user: User = "default",
-    agent: Agent = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make new vectors by another model while the old ones serve, compare, and go over to them.
-
-    What was cut off goes on where it was.
-    """
-    from holdfast.memory import embed
-    from holdfast.memory import reembed as make_anew
-
-    with _looked_into(db) as database:
-        _refuse_missing(database, db, name)
-    with _memory(db, name, user, agent, write=True) as memory:
-        report = make_anew(
-            memory, embed.named(embedder), least=least, switch=not no_switch, drop_old=drop_old
-        )
-    if as_json:
-        write_json(asdict(report))
-    else:
-        print(report)
-
-
 import_.__name__, list_.__name__ = "import", "list"
-for command in (add, import_, search, list_, history, stats, recall, reembed, copy, export):
-    app.command()(command)
+
+COMMANDS = (add, import_, list_, history, stats)

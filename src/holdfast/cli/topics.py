@@ -9,8 +9,8 @@ import re
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from holdfast.cli.memory import _snippet
 from holdfast.cli.output import show
+from holdfast.cli.remembered import _snippet
 
 if TYPE_CHECKING:
     from holdfast.database import Database
