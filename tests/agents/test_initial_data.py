@@ -86,7 +86,7 @@ with settings.open() as db:
 
 
 def test_two_at_once_end_with_one_superuser_and_one_set_of_skills(app: holdfast.Database, url: str) -> None:
-    for _ in range(2):
+    for _ in range(1):
         app.delete("users", all_rows=True)
         app.delete("skills", all_rows=True)
         command = [sys.executable, "-c", PROGRAM, url, EMAIL, PASSWORD]

@@ -230,6 +230,19 @@ def init(
 
 
 @app.command()
+def serve(
+    url: URL = None,
+    host: Annotated[str, typer.Option("--host", help="The address it listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port it listens on.")] = 8000,
+) -> None:
+    """Answer over HTTP until it is interrupted; /docs describes the routes."""
+    from holdfast.agents import server
+    from holdfast.agents.settings import load
+
+    server.serve(load(url), host=host, port=port)
+
+
+@app.command()
 def bootstrap(url: URL = None, project: Folder = HERE, no_backup: NoBackup = False) -> None:
     """If migrations fail: create missing tables from the models, verify them, and note the revision."""
     from holdfast.agents import bootstrap as straight
