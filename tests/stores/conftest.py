@@ -19,7 +19,8 @@ Open = Callable[..., SQLStore]
 _numbers = itertools.count()
 
 
-# The other files are about what works on a database, such as LangGraph's classes.
+# The other files are about what works on a database, such as LangGraph's classes, and PostgreSQL's plans.
+# What is Lance's own, its index too, is in test_lance.py.
 ON_LANCE = {
     "test_memory",
     "test_filters",
@@ -32,7 +33,6 @@ ON_LANCE = {
     "test_reembedding",
     "test_erasing",
     "test_query_cache",
-    "test_vector_index",
 }
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -21,6 +22,7 @@ import holdfast
 from holdfast import errors, memory
 from holdfast.memory import LanceDBConnector, Passage, SQLStore, lance_leg
 from holdfast.memory.lance_store import INDEX, TRUTH
+from holdfast.memory.lance_tables import LanceTables
 
 WIDTH = 8
 
@@ -422,6 +424,101 @@ def test_tables_of_another_folder_are_not_believed(folder: Path) -> None:
         check(store, given)
 
 
+# Erasing
+
+
+def test_nothing_of_an_erased_user_is_left_in_any_file(folder: Path) -> None:
+    with opened(folder) as ada, opened(folder, user_id="eve") as eve:
+        ada.insert_many(given := many(60))
+        eve.insert_many(hers := many(40, seed=6))
+        ada.delete({"n": {"$lt": 30}})
+        ada.save()
+        eve.create_vector_index()
+
+        def left() -> list[str]:
+            traces = [b"text 5 ", *(np.asarray(passage.embedding).tobytes() for passage in given)]
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            return [path.name for path in files if any(trace in path.read_bytes() for trace in traces)]
+
+        assert any(name.endswith(".lance") for name in left())
+        assert ada.erase("ada").is_clean
+        assert left() == []
+        assert ada.query(vector=given[40].embedding) == []
+        assert len(eve.query(vector=given[40].embedding, top_k=100)) == 40
+        eve.drop_vector_index()
+        check(eve, hers)
+        assert left() == []
+
+
+# An index over the vectors
+
+
+def places(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.int64]]:
+    """For each a place among all that goes with its direction, and one that does not."""
+    found = {"alone": np.random.default_rng(1).permutation(len(vectors)), "with": np.empty(len(vectors), int)}
+    found["with"][np.argsort(vectors[:, 0])] = np.arange(len(vectors))
+    return found
+
+
+def test_the_index_misses_nothing_whatever_the_filter_leaves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 3000
+    wide = vectors(count + 20)
+    asked, wide = wide[count:], wide[:count]
+    place = places(wide)
+    given = [
+        Passage(f"t {n}", wide[n], metadata={key: int(of[n]) for key, of in place.items()})
+        for n in range(count)
+    ]
+    with opened(folder) as store:
+        store.insert_many(given[:-50])
+        store.create_vector_index()
+        store.insert_many(given[-50:])
+        store.save()
+        wide = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+        for gathered in (WIDTH * 4 * 100, 0):
+            monkeypatch.setattr(lance_leg, "GATHERED", gathered)
+            for key, of in place.items():
+                for share in (0.001, 0.01, 0.1, 0.5, 1.0):
+                    left = int(share * count)
+                    filters = {key: {"$lt": left}} if share < 1 else None
+                    allowed = np.flatnonzero(of < left)
+                    found = []
+                    for one in asked:
+                        true = {given[n].id for n in allowed[np.argsort(-(wide[allowed] @ one))[:10]]}
+                        hits = store.query(vector=one, filters=filters)
+                        found.append(len(true & {hit.record.id for hit in hits}) / len(true))
+                        assert hits.complete is (filters is not None and left * WIDTH * 4 <= gathered)
+                    assert np.mean(found) >= 0.99, (key, share, np.mean(found))
+
+
+def test_an_index_is_kept_when_a_table_is_made_again_and_goes_when_it_is_dropped(folder: Path) -> None:
+    given = many(300)
+    with opened(folder) as store:
+        with pytest.raises(errors.ConfigurationError, match="no vectors"):
+            store.create_vector_index()
+        store.insert_many(given[:250])
+        assert store.query(vector=given[0].embedding).complete
+        for wrong in ({"m": 1}, {"ef_construction": 5000}, {"m": "x"}, {"m": 50, "ef_construction": 60}):
+            with pytest.raises(errors.InvalidQuery):
+                store.create_vector_index(**wrong)  # type: ignore[arg-type]
+        with store._database.transaction(), pytest.raises(errors.TransactionError):
+            store.create_vector_index()
+        store.create_vector_index(m=8, ef_construction=40)
+        assert not store.query(vector=given[0].embedding).complete
+        store.insert_many(given[250:])
+        shutil.rmtree(folder / INDEX)
+    with opened(folder) as store:
+        for passage in given[::17]:
+            hits = store.query(vector=passage.embedding)
+            assert not hits.complete
+            assert hits[0].record.id == passage.id
+        store.drop_vector_index()
+        check(store, given)
+        store.drop_vector_index()
+
+
 # Others at the same time
 
 
@@ -481,3 +578,92 @@ def test_threads_write_and_search_one_store(folder: Path) -> None:
             thread.join()
         assert failures == []
         check(store, store.get_all())
+
+
+def test_a_process_that_is_killed_while_it_writes_loses_nothing(folder: Path) -> None:
+    written, chance = {1: -1, 2: -1}, random.Random(4)
+    for seed, lines in ((1, 75), (2, 130)):
+        process = _run(PROCESS, folder, seed, 100_000)
+        assert process.stdout is not None
+        for _ in range(lines):
+            written[seed] = int(process.stdout.readline())
+        time.sleep(chance.random() / 20)
+        process.kill()
+        written[seed] = int((process.communicate()[0].split() or [written[seed]])[-1])
+        with opened(folder) as store:
+            for of, last in written.items():
+                texts = {record.text for record in store.get_all({"text": {"$like": f"text {of} %"}})}
+                assert {f"text {of} {n}" for n in range(last + 1)} <= texts
+                assert len(texts) <= last + 2
+            check(store, store.get_all())
+            store.save()
+            check(store, store.get_all())
+            assert len(list((folder / INDEX).glob("*.lance"))) == 1
+
+
+@pytest.mark.parametrize("step", ["apply", "create", "sweep"])
+@pytest.mark.parametrize("is_after", [False, True])
+def test_wherever_bringing_changes_into_lance_ends_nothing_is_lost(
+    folder: Path, step: str, is_after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    given = many(80)
+    real = getattr(LanceTables, step)
+
+    def dies(*arguments: Any, **options: Any) -> Any:
+        if is_after:
+            real(*arguments, **options)
+        raise Killed
+
+    with opened(folder) as store:
+        if step == "apply":
+            store.insert_many(given[:40])
+        monkeypatch.setattr(LanceTables, step, dies)
+        with pytest.raises(Killed):
+            store.insert_many(given[40:] if step == "apply" else given)
+        monkeypatch.setattr(LanceTables, step, real)
+        check(store, given)
+    with opened(folder) as store:
+        check(store, given)
+        store.delete({"n": {"$gte": 70}})
+        store.save()
+        check(store, given[:70])
+        assert len(list((folder / INDEX).glob("*.lance"))) == 1
+
+
+FORK = """
+import multiprocessing, sys, warnings
+warnings.filterwarnings("ignore", message="lancedb fork support")
+import numpy as np
+from holdfast import errors, memory
+from holdfast.memory import Passage, lance_leg
+lance_leg.WAITING = 20
+vectors = np.random.default_rng(1).normal(size=(100, 8)).astype("f4")
+store = memory.open("lancedb:///" + sys.argv[1], user_id="ada")
+store.insert_many([Passage(f"t {n}", vectors[n]) for n in range(60)])
+assert store.query(vector=vectors[5])[0].record.text == "t 5"
+
+def child():
+    assert store.query(vector=vectors[6])[0].record.text == "t 6"
+    store.insert_many([Passage(f"t {n}", vectors[n]) for n in range(60, 100)])
+    assert store.query(vector=vectors[70])[0].record.text == "t 70"
+    try:
+        store.create_vector_index()
+    except errors.NotSupported:
+        sys.exit(7)
+
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join(60)
+assert process.exitcode == 7, process.exitcode
+assert store.query(vector=vectors[70])[0].record.text == "t 70"
+print("all found")
+"""
+
+
+def test_a_child_after_a_fork_searches_and_writes(folder: Path) -> None:
+    process = _run(FORK, folder)
+    said, noted = process.communicate(timeout=120)
+    assert (process.returncode, said, noted) == (0, "all found\n", "")

@@ -53,13 +53,18 @@ def share(executor: Executor, table: str, condition: Fragment, rows: float) -> f
     return part(executor).share(executor.run, table, condition, 100 * _SAMPLE / max(rows, 1))
 
 
-def create(executor: Executor, layout: Layout, links: int, effort: int) -> str:
-    """Build the index of the model of a layout, and return its name."""
+def check(links: int, effort: int) -> None:
+    """Refuse what HNSW's m and ef_construction cannot be."""
     for name, value, least, most in (("m", links, 2, 100), ("ef_construction", effort, 4, 1000)):
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise InvalidQuery(f"{name} is a number from {least} to {most}")
     if effort < 2 * links:
         raise InvalidQuery("ef_construction is at least twice m")
+
+
+def create(executor: Executor, layout: Layout, links: int, effort: int) -> str:
+    """Build the index of the model of a layout, and return its name."""
+    check(links, effort)
     indexes = _usable(executor, layout)
     dimension = layout.dimension or dimensions(executor, layout).get(layout.model)
     if dimension is None:

@@ -6,17 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from holdfast.core.executor import Executor
-from holdfast.errors import Error
-from holdfast.memory.lance_tables import LanceTables, Unusable, among_these, owned
-from holdfast.memory.matrix import Matrix
+from holdfast.errors import DatabaseError, Error, NotSupported, TransactionError
+from holdfast.memory.lance_tables import LanceTables, Unusable, among_these, is_lost, owned
+from holdfast.memory.matrix import matrix_of
 from holdfast.memory.nearest import Among, InDatabase, Leg, Nearest
-from holdfast.memory.outbox import UNUSABLE, Mark, Outbox
+from holdfast.memory.outbox import UNUSABLE, Graph, Mark, Outbox
 from holdfast.memory.records import Vector
 from holdfast.memory.tables import Layout
 
@@ -26,6 +24,7 @@ WAITING = 1_000
 GATHERED = 64 << 20
 # More are asked for than are wanted, to see that those after them are further away.
 _MORE = 16
+_ROUGH = 100
 # How far a float32 distance may be from the true one.
 _NOISE = 1e-5
 # After a failure Lance is left alone for so many seconds.
@@ -87,7 +86,7 @@ class LanceLeg:
 
         ``failed`` is a table that could not be read, and is made again unless that was done meanwhile.
         """
-        if executor.in_transaction or time.monotonic() < self._resting_until:
+        if executor.in_transaction or time.monotonic() < self._resting_until or is_lost():
             return False
         outbox, tables = Outbox(executor, layout), self._of(layout)
         try:
@@ -101,27 +100,52 @@ class LanceLeg:
             self._resting_until = time.monotonic() + _PAUSE
             return False
 
-    def make_again(self, executor: Executor, layout: Layout) -> None:
-        """Make the Lance table of a store again from the truth, and leave nothing of what there was.
+    def regraph(self, executor: Executor, layout: Layout, graph: Graph | None) -> str | None:
+        """Build or remove the index over the vectors; the Lance table it is of, if there are vectors.
 
         Raises:
-            OSError, Unusable: if that fails.
+            TransactionError: inside a transaction.
+            DatabaseError: if it cannot be built.
         """
+        if is_lost():
+            raise NotSupported(
+                "LanceDB does not work after a fork",
+                hint="use the start method 'spawn', or fork before opening",
+            )
+        if executor.in_transaction:
+            raise TransactionError("Lance takes no part in a transaction", hint="do this outside of it")
         outbox, tables = Outbox(executor, layout), self._of(layout)
-        with tables.held(wait=True):
-            tables.sweep(None, all_models=True)
-            _make(outbox, tables)
+        try:
+            with tables.held(wait=True):
+                _catch_up(outbox, tables, None)
+                found = outbox.look()
+                if found is None or not found[0].lance:
+                    return None
+                mark = found[0]
+                version = tables.regraph(found[0].lance, mark.version, graph)
+                outbox.settle(replace(mark, version=version, graph=graph))
+                return mark.lance
+        except (Unusable, OSError) as exc:
+            raise DatabaseError("the index could not be built in Lance") from (exc.__cause__ or exc)
 
     def end(self, executor: Executor, layout: Layout) -> None:
         """Remove all there is of a store that was dropped."""
         Outbox(executor, layout).end()
         self._of(layout).sweep(None, all_models=True)
 
-    def clear(self, layout: Layout) -> None:
-        """Remove the Lance tables of a store that stays; they are made again from the truth."""
+    def clear(self, layout: Layout) -> bool:
+        """Remove the Lance tables of a store that stays; whether nothing is left.
+
+        They are made again from the truth. Who is writing one now may have read what is gone by now.
+        """
         tables = self._of(layout)
-        tables.sweep(None, all_models=True)
-        tables.forget()
+        try:
+            with tables.held(wait=True):
+                return tables.sweep(None, all_models=True)
+        except OSError:
+            return False
+        finally:
+            tables.forget()
 
     def _of(self, layout: Layout) -> LanceTables:
         key = (layout.table, layout.model)
@@ -133,12 +157,12 @@ class LanceLeg:
         """The nearest memories, all of them compared."""
         executor, layout = among.executor, among.shape.layout
         tables = self._of(layout)
-        state = self._state(executor, layout)
+        state = None if is_lost() else self._state(executor, layout)
         for _ in range(2):
             if state is None or state.mark.lance == UNUSABLE:
                 break
             try:
-                return Nearest(_Search(among, tables, state, vector, count).leg())
+                return _Search(among, tables, state, vector, count).nearest()
             except Unusable as exc:
                 _log.info("a Lance table cannot be read", exc_info=exc)
                 tables.forget()
@@ -188,15 +212,16 @@ def _apply_all(outbox: Outbox, tables: LanceTables, mark: Mark) -> None:
         rows = outbox.vectors(numbers)
         gone = set(numbers) - {row[0] for row in rows}
         version = tables.apply(mark.lance, mark.version, rows, sorted(gone))
-        mark = Mark(mark.lance, version, last)
+        mark = replace(mark, version=version, floor=last)
         outbox.settle(mark)
 
 
 def _make(outbox: Outbox, tables: LanceTables) -> None:
     """Make a table of all vectors there are; what changes meanwhile is noted, and comes next."""
-    floor = outbox.last()
-    made = tables.create(outbox.all_vectors(_PORTION))
-    mark = Mark(None, 0, floor) if made is None else Mark(*made, floor)
+    found, floor = outbox.look(), outbox.last()
+    graph = None if found is None else found[0].graph
+    lance, version = tables.create(outbox.all_vectors(_PORTION), graph) or (None, 0)
+    mark = Mark(lance, version, floor, graph)
     outbox.settle(mark)
     tables.sweep(mark.lance)
 
@@ -211,18 +236,26 @@ class _Search:
     vector: Vector
     count: int
 
-    def leg(self) -> Leg:
+    def nearest(self) -> Nearest:
         numbers = self.among.numbers() if self.among.is_filtered else None
         if numbers is not None and len(numbers) * self.vector.nbytes <= GATHERED:
-            return self._compared(numbers)
+            return Nearest(self._compared(numbers))
         fresh = self.state.waiting
         if numbers is not None:
             fresh = sorted(set(numbers).intersection(fresh))
         if self.state.mark.lance is None:
-            return self._compared(fresh)
+            return Nearest(self._compared(fresh))
         scope = self.among.scope
         condition = owned(scope.user_id, scope.agent_id) if numbers is None else among_these(numbers)
-        return self._widening(self.state.mark.lance, condition, fresh)
+        if self.state.mark.graph is not None:
+            return Nearest(self._by_graph(self.state.mark.lance, condition, fresh), is_complete=False)
+        return Nearest(self._widening(self.state.mark.lance, condition, fresh))
+
+    def _by_graph(self, lance: str, condition: str, fresh: list[int]) -> Leg:
+        """The best of more than are wanted, as the index only has rough distances."""
+        changed, limit = set(self.state.waiting), max(4 * self.count, _ROUGH)
+        found = self.tables.nearest(lance, self.state.mark.version, self.vector, limit, condition)
+        return self._compared([*fresh, *(n for n, _ in found if n not in changed)])
 
     def _widening(self, lance: str, condition: str, fresh: list[int]) -> Leg:
         """Ask for more until what was not given is further away than what is wanted."""
@@ -249,10 +282,4 @@ class _Search:
                 f'AND "n" IN ({", ".join("?" * len(some))})',
                 [*given, shape.layout.model, *some],
             )
-        return _matrix(rows).nearest(self.vector, self.count, None) if rows else []
-
-
-def _matrix(rows: Sequence[tuple[int, str, bytes]]) -> Matrix:
-    found = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f4").reshape(len(rows), -1)
-    directions = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
-    return Matrix(np.array([row[0] for row in rows], dtype=np.int64), [row[1] for row in rows], directions)
+        return matrix_of(executor, shape, rows).nearest(self.vector, self.count, None) if rows else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,12 +13,13 @@ from uuid import UUID
 from holdfast.database import Database, open_database
 from holdfast.errors import ConfigurationError, ReadOnlyError
 from holdfast.folders import lasting_folder
-from holdfast.memory import tables
+from holdfast.memory import indexing, tables
 from holdfast.memory.erasing import Report
 from holdfast.memory.filters import Filters
 from holdfast.memory.lance_leg import LanceLeg
 from holdfast.memory.lance_tables import require
 from holdfast.memory.nearest import VectorLeg
+from holdfast.memory.outbox import Graph
 from holdfast.memory.records import Record
 from holdfast.memory.rows import Shape
 from holdfast.memory.sql_store import SQLStore
@@ -74,6 +76,30 @@ class LanceDBConnector(SQLStore):
         self._index.wrote(self._executor, self._shape().layout, count)
         return count
 
+    def create_vector_index(
+        self, model: str | None = None, *, m: int = 20, ef_construction: int = 300
+    ) -> str:
+        """Build an index over the vectors of a model, by default the current one; return its name.
+
+        For stores of very many memories: Lance's HNSW over numbers of one byte, whose candidates are ranked
+        again by the vectors of the truth. A search asks it unless a filter leaves few;
+        :attr:`Hits.complete` is false where it was asked.
+
+        Raises:
+            ConfigurationError: if there are no vectors yet.
+            TransactionError: inside a transaction.
+        """
+        indexing.check(m, ef_construction)
+        layout = self._shape(model).layout
+        built = self._index.regraph(self._executor, layout, Graph(m, ef_construction))
+        if built is None:
+            raise ConfigurationError("there are no vectors to index yet", hint="insert memories first")
+        return built
+
+    def drop_vector_index(self, model: str | None = None) -> None:
+        """Remove the index over the vectors of a model, if there is one."""
+        self._index.regraph(self._executor, self._shape(model).layout, None)
+
     def delete_table(self) -> None:
         layout = self._shape().layout
         super().delete_table()
@@ -83,8 +109,9 @@ class LanceDBConnector(SQLStore):
     def erase(self, user_id: str) -> Report:
         """As :meth:`SQLStore.erase`; the Lance tables go, and are made again from the truth when needed."""
         report = super().erase(user_id)
-        for layout in tables.stores(self._executor):
-            self._index.clear(layout)
+        cleared = [self._index.clear(layout) for layout in tables.stores(self._executor)]
+        if not all(cleared):
+            return replace(report, unfinished=report.unfinished or "a Lance table could not be removed")
         return report
 
     def save(self) -> None:

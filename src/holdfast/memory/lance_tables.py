@@ -12,6 +12,8 @@ import importlib.util
 import os
 import secrets
 import shutil
+import sys
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,7 +24,7 @@ from typing import Any
 from holdfast import folders
 from holdfast.engines.arrow import pyarrow
 from holdfast.errors import Error, MissingDependency
-from holdfast.memory.outbox import VectorRow
+from holdfast.memory.outbox import Graph, VectorRow
 from holdfast.memory.records import Vector
 
 _SUFFIX = ".lance"
@@ -30,7 +32,36 @@ _SUFFIX = ".lance"
 _INDEXED = 10_000
 # Every so many versions small files are made one, and versions that no query can be using any more go.
 _TIDIED = 40
+# How many vectors a graph has, how many graphs there may be, and how many of each are looked at in a search.
+_PART = 500_000
+_PARTS = 64
+_LOOKED_AT = 300
 _KEPT = timedelta(minutes=10)
+
+
+_is_lost = False
+_of_parent: list[Any] = []
+_all: weakref.WeakSet[LanceTables] = weakref.WeakSet()
+
+
+def is_lost() -> bool:
+    """Whether this process is a child that was forked after LanceDB was imported.
+
+    Its threads are not there then, and what it does crashes the process now and then, so that it is let be.
+    """
+    return _is_lost
+
+
+def _after_fork() -> None:
+    global _is_lost
+    if "lancedb" in sys.modules:
+        _is_lost = True
+        # What lets go of them would need those threads.
+        _of_parent.extend(tables._opened for tables in list(_all))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Unusable(Exception):
@@ -86,8 +117,9 @@ class LanceTables:
         self._folder = folder
         self._prefix = f"{store}-{hashlib.sha256(model.encode()).hexdigest()[:8]}-"
         self._store = f"{store}-"
-        self._opened: tuple[tuple[int, str, int], Any] | None = None
+        self._opened: tuple[tuple[str, int], Any] | None = None
         self._synced: set[tuple[str, int]] = set()
+        _all.add(self)
 
     @contextmanager
     def held(self, *, wait: bool) -> Iterator[bool]:
@@ -96,7 +128,7 @@ class LanceTables:
         with folders.held(self._folder, wait=wait) as is_held:
             yield is_held
 
-    def create(self, rows: Iterable[Sequence[VectorRow]]) -> tuple[str, int] | None:
+    def create(self, rows: Iterable[Sequence[VectorRow]], graph: Graph | None) -> tuple[str, int] | None:
         """A new table of these vectors: its name and version; ``None`` if there are none."""
         name, table = f"{self._prefix}{secrets.token_hex(6)}", None
         for some in rows:
@@ -110,16 +142,35 @@ class LanceTables:
             return None
         with _faults():
             self._index(table)
+            if graph is not None:
+                _link(table, graph)
             self._sync(name)
             return name, table.version
+
+    def regraph(self, name: str, version: int, graph: Graph | None) -> int:
+        """Build or remove the index over the vectors of a version; the version that has it so."""
+        with _faults():
+            table = self._writable(name, version)
+            if graph is not None:
+                _link(table, graph)
+            else:
+                for index in table.list_indices():
+                    if index.columns == ["vector"]:
+                        table.drop_index(index.name)
+            self._sync(name)
+            return int(table.version)
+
+    def _writable(self, name: str, version: int) -> Any:
+        table = self._connection().open_table(name)
+        if table.version != version:
+            # A process ended between writing and saying so.
+            table.restore(version)
+        return table
 
     def apply(self, name: str, version: int, rows: Sequence[VectorRow], gone: Sequence[int]) -> int:
         """Write vectors and remove those of the memories that are gone; the version that has it."""
         with _faults():
-            table = self._connection().open_table(name)
-            if table.version != version:
-                # A process ended between writing and saying so.
-                table.restore(version)
+            table = self._writable(name, version)
             if gone:
                 table.delete(f"n IN ({_numbers(gone)})")
             if rows:
@@ -144,21 +195,26 @@ class LanceTables:
     def nearest(
         self, name: str, version: int, vector: Vector, limit: int, condition: str
     ) -> list[tuple[int, float]]:
-        """The nearest memories of a version that satisfy a condition, with their cosine distances."""
+        """The nearest memories of a version that satisfy a condition, with their cosine distances.
+
+        Where there is an index over the vectors, some may be missing, and distances are rough.
+        """
         with _faults():
             search = self._at(name, version).search(vector.tolist(), vector_column_name="vector")
             found = (
                 search.distance_type("cosine")
                 .where(condition, prefilter=True)
                 .limit(limit)
+                .ef(max(_LOOKED_AT, 4 * limit))
+                .minimum_nprobes(_PARTS)
+                .maximum_nprobes(_PARTS)
                 .select(["n", "_distance"])
                 .to_arrow()
             )
             return list(zip(found["n"].to_pylist(), found["_distance"].to_pylist(), strict=True))
 
     def _at(self, name: str, version: int) -> Any:
-        # A table of before a fork has lost its threads.
-        key = (os.getpid(), name, version)
+        key = (name, version)
         opened = self._opened
         if opened is None or opened[0] != key:
             table = self._connection().open_table(name)
@@ -173,13 +229,15 @@ class LanceTables:
         """Open the table again when it is next needed."""
         self._opened = None
 
-    def sweep(self, keep: str | None, *, all_models: bool = False) -> None:
-        """Remove all tables of the store and model but the one to keep."""
-        prefix = self._store if all_models else self._prefix
+    def sweep(self, keep: str | None, *, all_models: bool = False) -> bool:
+        """Remove all tables of the store and model but the one to keep; whether no other is left."""
+        prefix, is_clean = self._store if all_models else self._prefix, True
         with contextlib.suppress(FileNotFoundError):
             for entry in list(self._folder.iterdir()):
                 if entry.name.startswith(prefix) and entry.name != f"{keep}{_SUFFIX}":
                     shutil.rmtree(entry, ignore_errors=True)
+                    is_clean = is_clean and not entry.exists()
+        return is_clean
 
     def _sync(self, name: str) -> None:
         """Have the disk hold what was written: Lance leaves it to the system."""
@@ -195,6 +253,19 @@ class LanceTables:
             if is_changed:
                 folders.sync(Path(folder))
         folders.sync(self._folder)
+
+
+def _link(table: Any, graph: Graph) -> None:
+    from lancedb.index import HnswSq
+
+    config = HnswSq(
+        distance_type="cosine",
+        # All of them are searched; several take less memory to build.
+        num_partitions=min(1 + table.count_rows() // _PART, _PARTS),
+        m=graph.links,
+        ef_construction=graph.effort,
+    )
+    table.create_index("vector", config=config)
 
 
 def owned(user_id: str, agent_id: str | None) -> str:

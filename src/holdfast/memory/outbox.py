@@ -24,6 +24,14 @@ VectorRow = tuple[int, str, str | None, bytes]
 
 
 @dataclass(frozen=True, slots=True)
+class Graph:
+    """An index over vectors that was asked for: HNSW's m and ef_construction."""
+
+    links: int
+    effort: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """The Lance table and the version of it that has all changes up to ``floor``.
 
@@ -33,6 +41,7 @@ class Mark:
     lance: str | None
     version: int
     floor: int
+    graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class Outbox:
                     "lance": "TEXT",
                     "version": "BIGINT NOT NULL",
                     "floor": "BIGINT NOT NULL",
+                    "links": "BIGINT",
+                    "effort": "BIGINT",
                 },
                 primary_key=["table_name", "model"],
                 if_not_exists=True,
@@ -120,7 +131,7 @@ class Outbox:
     def look(self) -> tuple[Mark, list[int]] | None:
         """The mark, and the memories changed since; ``None`` if changes are not noted."""
         rows = self.executor.rows(
-            f'SELECT s."lance", s."version", s."floor", o."n" FROM "{STATE}" AS s '
+            f'SELECT o."n", s."links", s."effort", s."lance", s."version", s."floor" FROM "{STATE}" AS s '
             f'LEFT JOIN {self.table} AS o ON o."model" = s."model" AND o."change" > s."floor" '
             'WHERE s."table_name" = ? AND s."model" = ? AND (SELECT count(*) FROM sqlite_master '
             "WHERE type = 'trigger' AND name IN (?, ?, ?)) = 3",
@@ -128,7 +139,11 @@ class Outbox:
         )
         if not rows:
             return None
-        return Mark(*rows[0][:3]), list(dict.fromkeys(row[3] for row in rows if row[3] is not None))
+        _, links, effort, lance, version, floor = rows[0]
+        graph = None if links is None else Graph(links, effort)
+        return Mark(lance, version, floor, graph), list(
+            dict.fromkeys(row[0] for row in rows if row[0] is not None)
+        )
 
     def last(self) -> int:
         """The number of the last change."""
@@ -161,10 +176,13 @@ class Outbox:
 
     def _put(self, mark: Mark) -> None:
         self.executor.run(
-            f'INSERT INTO "{STATE}" ("table_name", "model", "lance", "version", "floor") '
-            "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-            '"lance" = excluded."lance", "version" = excluded."version", "floor" = excluded."floor"',
-            [*self._key, mark.lance, mark.version, mark.floor],
+            f'INSERT INTO "{STATE}" '
+            '("table_name", "model", "lance", "version", "floor", "links", "effort") '
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            '"lance" = excluded."lance", "version" = excluded."version", "floor" = excluded."floor", '
+            '"links" = excluded."links", "effort" = excluded."effort"',
+            [*self._key, mark.lance, mark.version, mark.floor]
+            + ([None, None] if mark.graph is None else [mark.graph.links, mark.graph.effort]),
         )
 
     def end(self) -> None:
