@@ -133,6 +133,50 @@ def test_ours_do_not_go_while_the_projects_need_them(db: holdfast.Database, proj
     assert not db.table_exists("users")
 
 
+def test_a_branch_that_others_depend_on_goes_on(db: holdfast.Database, project: Project) -> None:
+    simple = """
+        def upgrade() -> None:
+            op.create_table("{0}", sa.Column("id", sa.Integer(), primary_key=True))
+
+
+        def downgrade() -> None:
+            op.drop_table("{0}")
+    """
+    written(project, "a1", simple.format("a1"))
+    written(project, "b1", simple.format("b1"))
+    b1 = project.migrations / "b1.py"
+    text = b1.read_text().replace("depends_on = None", 'depends_on = "a1"').replace("('app',)", "('other',)")
+    b1.write_text(text)
+    migrate.upgrade(db, project=project)
+    written(project, "a2", simple.format("a2"), after="a1")
+    dialect = db.engine.dialect.name
+    assert "a2" in offline.sql(dialect, "b1:heads", project=project)
+    assert [one.id for one in migrate.upgrade(db, project=project).revisions] == ["a2"]
+    assert {one.id for one in migrate.current(db, project=project)} == {"0001", "a2", "b1"}
+    applied(db, offline.sql(dialect, "heads:other@base", project=project))
+    assert {one.id for one in migrate.current(db, project=project)} == {"0001", "a2"}
+    assert not db.table_exists("b1")
+    migrate.upgrade(db, project=project)
+    migrate.downgrade(db, "other@-1", project=project)
+    migrate.downgrade(db, "app@base", project=project)
+    migrate.downgrade(db, "base", project=project)
+    assert db.list_tables() == ["alembic_version"]
+    assert db.count("alembic_version") == 0
+
+
+def test_so_many_steps(db: holdfast.Database, project: Project) -> None:
+    with pytest.raises(errors.MigrationError, match="not go so far"):
+        migrate.upgrade(db, "+9", project=project)
+    assert [one.id for one in migrate.upgrade(db, "+1", project=project).revisions] == ["0001"]
+    written(project, "n1", NOTES)
+    with pytest.raises(errors.MigrationError, match="which branch") as caught:
+        migrate.upgrade(db, "+1", project=project)
+    assert "app@+1" in str(caught.value.hint)
+    assert [one.id for one in migrate.upgrade(db, "app@+1", project=project).revisions] == ["n1"]
+    assert [one.id for one in migrate.downgrade(db, "app@-1", project=project).revisions] == ["n1"]
+    assert [one.id for one in migrate.current(db, project=project)] == ["0001"]
+
+
 ALTERED = """
     def upgrade() -> None:
         op.add_column("notes", sa.Column("tag", sa.String(20), server_default="x", nullable=False))

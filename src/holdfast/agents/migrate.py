@@ -81,7 +81,7 @@ def upgrade(
         TransactionError: inside a transaction.
     """
     how = How(backup=backup, locks=locks, retries=retries, tell=tell)
-    return _Run(db, project, how).go(lambda revisions, heads: revisions.up(to, heads))
+    return _Run(db, project, how).go(to, Revisions.up)
 
 
 def downgrade(
@@ -99,7 +99,7 @@ def downgrade(
     Arguments and errors are those of :func:`upgrade`. What lies in the tables that go is in the backup.
     """
     how = How(backup=backup, locks=locks, retries=retries, tell=tell)
-    return _Run(db, project, how).go(lambda revisions, heads: revisions.down(to, heads))
+    return _Run(db, project, how).go(to, Revisions.down)
 
 
 def current(db: Database, *, project: Project | None = None) -> list[Revision]:
@@ -140,7 +140,7 @@ def _revision(revisions: Revisions, step: RevisionStep) -> Revision:
     return revisions.described(step.revision)
 
 
-Plan = Callable[[Revisions, Heads], list[Any]]
+Way = Callable[[Revisions, str, Heads], list[Any]]
 
 
 class _Run:
@@ -151,24 +151,26 @@ class _Run:
         self.project = project or Project.at()
         self.revisions = Revisions(self.project)
 
-    def go(self, plan: Plan) -> Done:
+    def go(self, to: str, way: Way) -> Done:
         heads = heads_of(self.db)
-        steps = plan(self.revisions, heads)
+        to = self.revisions.absolute(to, heads)
+        steps = way(self.revisions, to, heads)
         done = Done()
         if not steps:
             return done
-        done.warnings = warnings_of(self.db, self.revisions, steps, heads)
+        if self.db.list_tables():
+            done.warnings = warnings_of(self.db, self.revisions, steps, heads)
         for warning in done.warnings:
             self.how.tell(f"warning: {warning}")
         if self.how.backup:
             done.backup = backed_up(self.db, self.project)
             if done.backup:
                 self.how.tell(f"backup: {done.backup}")
-        while step := self._next(plan):
+        while step := self._next(to, way):
             done.revisions.append(step)
         return done
 
-    def _next(self, plan: Plan) -> Revision | None:
+    def _next(self, to: str, way: Way) -> Revision | None:
         """Run the next migration that is wanted, in a transaction of its own."""
         tried: list[Revision] = []
 
@@ -176,7 +178,7 @@ class _Run:
             tried.clear()
 
             def choose(heads: Heads, context: Any) -> list[Any]:
-                steps = plan(self.revisions, heads)[:1]
+                steps = way(self.revisions, to, heads)[:1]
                 tried.extend(_revision(self.revisions, step) for step in steps)
                 return steps
 

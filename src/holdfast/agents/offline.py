@@ -55,6 +55,7 @@ def _steps(revisions: Revisions, span: str) -> tuple[Heads, list[RevisionStep]]:
     start, colon, end = span.partition(":")
     start, end = (start or "base", end or "heads") if colon else ("base", start)
     heads = _heads_at(revisions, start)
+    end = revisions.absolute(end, heads)
     if end.endswith("base"):
         return heads, revisions.down(end, heads)
     before = {script.revision for script in revisions.lineage(heads)}
@@ -69,9 +70,10 @@ def _heads_at(revisions: Revisions, name: str) -> Heads:
     """The heads of a database that was brought to a revision."""
     if name.endswith("base"):
         return ()
-    reached = [step.revision.revision for step in revisions.up(name, ())]
-    parents = {parent for one in revisions.listed() if one.id in reached for parent in one.parents}
-    return tuple(revision for revision in reached if revision not in parents)
+    reached = [step.revision for step in revisions.up(name, ())]
+    # What another one depends on is no head either.
+    below = {revision for script in reached for revision in script._all_down_revisions}
+    return tuple(script.revision for script in reached if script.revision not in below)
 
 
 def written(engine: Engine, revisions: Revisions, steps: list[RevisionStep], heads: Heads) -> str:

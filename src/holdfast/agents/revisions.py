@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ OURS = "holdfast"
 TABLE = "alembic_version"
 """Where a database keeps the revisions it is at."""
 Heads = tuple[str, ...]
+_RELATIVE = re.compile(r"(?:(?P<branch>[^@]+)@)?(?P<steps>[+-]\d+)")
 # Alembic keeps what it is about in one place for all threads.
 _ALONE = threading.RLock()
 
@@ -113,6 +115,25 @@ class Revisions:
             _refuse_others(self, steps)
         return steps
 
+    def absolute(self, to: str, heads: Heads) -> str:
+        """``to``, or what ``+1``, ``-1`` and ``app@-1`` mean here: so many steps along one branch."""
+        applied = {script.revision for script in self.lineage(heads)}
+        relative = _RELATIVE.fullmatch(to)
+        if relative is None:
+            return to
+        branches = sorted({self.branch_of(script) for script in self._all})
+        branch = relative["branch"] or branches[0]
+        if branch not in branches or (relative["branch"] is None and len(branches) > 1):
+            named = " or ".join(f"{one}@{relative['steps']}" for one in branches)
+            raise MigrationError(f"{to!r} does not say of which branch", hint=f"write {named}")
+        line = [script.revision for script in reversed(self._all) if self.branch_of(script) == branch]
+        at = sum(revision in applied for revision in line) + int(relative["steps"])
+        if not 0 <= at <= len(line):
+            raise MigrationError(
+                f"the branch {branch!r} does not go so far: {to!r}", hint=f"it has {len(line)} revisions"
+            )
+        return line[at - 1] if at else f"{branch}@base"
+
     def _upper(self, to: str) -> str:
         labels = {label for script in self._all for label in script.branch_labels}
         if to == "head":
@@ -195,6 +216,9 @@ def told() -> Iterator[None]:
         yield
     except (CommandError, RevisionError) as exc:
         raise MigrationError(" ".join(str(exc).split())) from exc
+    except AssertionError as exc:
+        # Alembic's own, for ways that it does not know.
+        raise MigrationError("there is no way from these revisions to that one") from exc
     except (SyntaxError, ImportError) as exc:
         raise MigrationError(
             f"a migration cannot be read: {type(exc).__name__}: {exc}", hint="correct it, or remove the file"

@@ -54,7 +54,7 @@ def _say(line: str) -> None:
 @migrations.command()
 def upgrade(
     to: Annotated[
-        str, typer.Argument(metavar="REVISION", help="By default all; or a branch, or +1.")
+        str, typer.Argument(metavar="REVISION", help="By default all; or a branch, or app@+1.")
     ] = "heads",
     url: URL = None,
     project: Folder = HERE,
@@ -79,10 +79,11 @@ def upgrade(
         print("nothing to do: the database is there already")
 
 
-@migrations.command()
+@migrations.command(context_settings={"ignore_unknown_options": True})
 def downgrade(
     to: Annotated[
-        str, typer.Argument(metavar="REVISION", help="base undoes ours, app@base the project's own; or -1.")
+        str,
+        typer.Argument(metavar="REVISION", help="base undoes ours, app@base yours; or app@-1."),
     ],
     url: URL = None,
     project: Folder = HERE,
