@@ -42,7 +42,8 @@ def export(
         _writer(pa, file, schema, is_parquet=is_parquet) as writer,
     ):
         for group in _groups(batches):
-            writer.write_table(pa.Table.from_batches(group, schema), _GROUP_ROWS)
+            # Feather packs each batch by itself, and small ones badly.
+            writer.write_table(pa.Table.from_batches(group, schema).combine_chunks(), _GROUP_ROWS)
             rows = sum(batch.num_rows for batch in group)
             written += rows
             if advance:

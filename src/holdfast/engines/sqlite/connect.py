@@ -32,6 +32,8 @@ ENGINE_WAIT = 0.002
 DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 
 _streams = itertools.count()
+# As many rows as are still in the processor's cache when they are made into what was asked for.
+_PORTION = 500
 
 driver_error: tuple[type[Exception], ...] = (sqlite3.Error, sqlite3.Warning)
 
@@ -231,7 +233,7 @@ def stream(
         return
     cursor = raw.execute(sql, params)
     try:
-        yield from paced(lambda count: cursor.fetchmany(count) if lasts() else [], size)
+        yield from paced(lambda count: cursor.fetchmany(count) if lasts() else [], min(size, _PORTION))
     finally:
         # The rest of a stream that was left may be let go after its database.
         with contextlib.suppress(*driver_error):
