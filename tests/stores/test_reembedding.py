@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from threading import Event, Thread
 
@@ -102,6 +104,40 @@ def test_work_that_was_cut_off_goes_on(opened):
     assert current(store) == ["hashing-64"]
     assert reembed(store, NEW).written == 12
     assert current(store) == ["hashing-256"]
+
+
+SLOW = """
+import sys, time
+from holdfast import memory
+from holdfast.memory.embed import HashingEmbedder
+
+class Slow(HashingEmbedder):
+    batch_size, calls = 3, 0
+
+    def __call__(self, texts):
+        self.calls += 1
+        if self.calls == 3:
+            print("two batches are kept", flush=True)
+            time.sleep(60)
+        return super().__call__(texts)
+
+with memory.open(sys.argv[1]) as store:
+    memory.reembed(store, Slow(256))
+"""
+
+
+def test_a_killed_process_leaves_what_it_had_made(url, opened):
+    store = opened(embed=OLD)
+    fill(store, 20)
+    program = subprocess.Popen([sys.executable, "-c", SLOW, url], stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    assert program.stdout.readline().startswith("two batches")
+    program.kill()
+    program.wait(30)
+    program.stdout.close()
+    assert current(store) == ["hashing-64"]
+    report = reembed(store, NEW)
+    assert (report.written, report.is_switched) == (14, True)
 
 
 def test_what_is_written_meanwhile_is_not_forgotten(url, opened):
