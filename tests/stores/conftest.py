@@ -32,6 +32,8 @@ ON_LANCE = {
     "test_moving",
     "test_reembedding",
     "test_erasing",
+    "test_memory_faults",
+    "test_differential",
     "test_query_cache",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ from holdfast.memory.scope import Scope
 _SPARSE = 4
 # How far a float32 product may be from the true one.
 _NOISE = 1e-5
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def _read(executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
     stored = vectors.read(layout.vector_kind, f'{shape.vectors}."embedding"')
     sql, given = scope.condition(shape.vectors)
     rows = executor.rows(
-        f'SELECT "n", "id", {stored} FROM {shape.vectors} WHERE {sql} AND "model" = ? ORDER BY "n"',
+        f'SELECT "n", "id", {stored} FROM {shape.vectors} WHERE {sql} AND "model" = ?',
         [*given, layout.model],
     )
     return matrix_of(executor, shape, rows) if rows else None
@@ -105,9 +107,12 @@ def _read(executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
 
 def matrix_of(executor: Executor, shape: Shape, rows: Sequence[Any]) -> Matrix:
     """A matrix of rows of a number, an id and a stored vector."""
-    decode, kind = executor.engine.vectors.decode, shape.layout.vector_kind
-    found = np.empty((len(rows), len(decode(kind, rows[0][2]))), dtype=np.float32)
-    for place, row in enumerate(rows):
-        found[place] = decode(kind, row[2])
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    vectors, kind = executor.engine.vectors, shape.layout.vector_kind
+    # The database would sort them with their vectors; most often they are in order already.
+    rows = sorted(rows, key=itemgetter(0))
+    found = np.empty((len(rows), len(vectors.decode(kind, rows[0][2]))), dtype=np.float32)
+    for start in range(0, len(rows), _AT_ONCE):
+        some = found[start : start + _AT_ONCE]
+        some[:] = vectors.decode_many(kind, [row[2] for row in rows[start : start + _AT_ONCE]])
+        some /= np.linalg.norm(some, axis=1, keepdims=True)
     return Matrix(np.array([row[0] for row in rows], dtype=np.int64), [row[1] for row in rows], found)

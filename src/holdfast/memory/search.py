@@ -108,7 +108,7 @@ class Searcher:
         if not numbers:
             self._check(executor.scalar(f"SELECT {CURRENT_MODEL}", [shape.layout.table]))
             return {}
-        sql, given = self.among.scope.present(shape.table)
+        sql, given = self.among.scope.check(shape.table)
         rows = executor.rows(
             f'SELECT {shape.listing}, {shape.table}."n", {CURRENT_MODEL} FROM {shape.source} '
             f'WHERE {sql} AND {shape.table}."n" IN ({", ".join("?" * len(numbers))})',

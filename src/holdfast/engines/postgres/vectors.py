@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engines.base import OwnedVector, Run
@@ -51,6 +51,13 @@ def decode(kind: str, stored: bytes) -> NDArray[np.float32]:
         found.flags.writeable = False
         return found
     return np.frombuffer(stored, dtype="<f4")
+
+
+def decode_many(kind: str, stored: Sequence[bytes]) -> NDArray[np.float32]:
+    """Vectors of one dimension as the rows of an array."""
+    import numpy as np
+
+    return np.stack([decode(kind, each) for each in stored])
 
 
 def distance(kind: str, column: str) -> str | None:

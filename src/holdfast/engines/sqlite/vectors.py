@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engines.base import OwnedVector, Run
@@ -35,6 +35,13 @@ def decode(kind: str, stored: bytes) -> NDArray[np.float32]:
     import numpy as np
 
     return np.frombuffer(stored, dtype="<f4")
+
+
+def decode_many(kind: str, stored: Sequence[bytes]) -> NDArray[np.float32]:
+    """Vectors of one dimension as the rows of an array."""
+    import numpy as np
+
+    return np.frombuffer(b"".join(stored), dtype="<f4").reshape(len(stored), -1)
 
 
 def distance(kind: str, column: str) -> str | None:
