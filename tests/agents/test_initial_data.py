@@ -86,24 +86,20 @@ with settings.open() as db:
 
 
 def test_two_at_once_end_with_one_superuser_and_one_set_of_skills(app: holdfast.Database, url: str) -> None:
-    for _ in range(1):
-        app.delete("users", all_rows=True)
-        app.delete("skills", all_rows=True)
-        command = [sys.executable, "-c", PROGRAM, url, EMAIL, PASSWORD]
-        both = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for _ in range(2)
-        ]
-        assert [child.stdout.readline() for child in both if child.stdout] == ["ready\n"] * 2
-        for child in both:
-            assert child.stdin
-            child.stdin.write("\n")
-            child.stdin.flush()
-        said = [child.communicate()[0].strip() for child in both]
-        assert [child.returncode for child in both] == [0, 0]
-        assert sorted(said) == ["created", "kept"]
-        assert crud.users.count(app) == 1
-        assert names(app) == ["forget", "recall", "remember"]
+    command = [sys.executable, "-c", PROGRAM, url, EMAIL, PASSWORD]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert [child.stdout.readline() for child in both if child.stdout] == ["ready\n"] * 2
+    for child in both:
+        assert child.stdin
+        child.stdin.write("\n")
+        child.stdin.flush()
+    said = [child.communicate()[0].strip() for child in both]
+    assert [child.returncode for child in both] == [0, 0]
+    assert sorted(said) == ["created", "kept"]
+    assert crud.users.count(app) == 1
+    assert names(app) == ["forget", "recall", "remember"]
 
 
 @pytest.mark.parametrize(
