@@ -37,7 +37,9 @@ def fail_at(ground: Ground, operation: str, call: str, number: int) -> str:
     with ground.place() as place:
         outcome = ground.workers.run(ground.task(place, operation), refuse(call, number))
         assert outcome.ended, outcome
-        assert not outcome.refused or outcome.refused[-1][:5] != "again", outcome
+        # strace counts in each process by itself, so a second pg_dump meets the fault too.
+        if ground.server is None:
+            assert not outcome.refused or outcome.refused[-1][:5] != "again", outcome
         ground.check(place, operation, outcome)
         return "refused" if outcome.refused else "not noticed"
 
