@@ -16,7 +16,7 @@ from faults.operations import OPERATIONS
 SEED = int(os.environ.get("HOLDFAST_SEED", "20261120"))
 # Each trial on a server makes databases, which takes seconds: this many of each operation's points there,
 # drawn by the seed, or HOLDFAST_POINTS=all.
-_POINTS = os.environ.get("HOLDFAST_POINTS", "6")
+_POINTS = os.environ.get("HOLDFAST_POINTS", "4")
 ON_SERVERS = ("transaction", "backup own", "verify", "restore text")
 
 
