@@ -130,9 +130,10 @@ def draw(points: list[Point], path: Path = PICTURE) -> None:
         _panel(panels[0][column], own, "per_million")
         _panel(panels[1][column], own, "mebibytes")
         panels[0][column].set_title(engine)
-        panels[0][column].set_ylim(bottom=0)
         panels[1][column].set_xlabel("rows")
         panels[1][column].set_yscale("log")
+    # They share it, so it is said when all of them have their points.
+    panels[0][0].set_ylim(bottom=0)
     panels[0][0].set_ylabel("seconds per million rows")
     panels[1][0].set_ylabel("most memory, MiB above the start")
     lines, names = panels[0][0].get_legend_handles_labels()
