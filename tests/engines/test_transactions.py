@@ -366,6 +366,7 @@ def test_closing_inside_a_block(t: Database, url: str) -> None:
 # Every verb inside [18]
 
 SENT_AT_ONCE = {
+    "suggest_indexes",
     "verify_backup",
     "backup_if_due",
     "schedule_backups",
@@ -442,6 +443,11 @@ CALLS: dict[str, Callable[[Database, Path], Any]] = {
     "get_stats": lambda db, tmp: db.get_stats(),
     "summary": lambda db, tmp: str(db.summary),
     "delete_duplicates": lambda db, tmp: db.delete_duplicates("spare", ["b"]),
+    "explain": lambda db, tmp: db.explain("DELETE FROM t", analyze=True),
+    "record_queries": lambda db, tmp: db.record_queries(),
+    "slow_queries": lambda db, tmp: (db.record_queries(), db.slow_queries(plans=True)),
+    "suggest_indexes": lambda db, tmp: db.suggest_indexes(["SELECT * FROM t WHERE v = ?"]),
+    "doctor": lambda db, tmp: db.doctor(),
     "verify_backup": lambda db, tmp: db.verify_backup(tmp / "whole.sql"),
     "list_backups": lambda db, tmp: db.list_backups(tmp),
     "prune_backups": lambda db, tmp: db.prune_backups(tmp, keep_last=1),

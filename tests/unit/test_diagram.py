@@ -53,6 +53,10 @@ def _samples(way: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
     return found
 
 
+def _is_one_of(x: float, edges: tuple[float, float]) -> bool:
+    return any(math.isclose(x, edge, abs_tol=1e-6) for edge in edges)
+
+
 def _check(boxes: list[Size], links: list[Link], layout: Layout) -> None:
     assert len(layout.boxes) == len(boxes)
     for size, box in zip(boxes, layout.boxes, strict=True):
@@ -75,8 +79,8 @@ def _check(boxes: list[Size], links: list[Link], layout: Layout) -> None:
         for (first, last), way in zip(link.ports, ways, strict=True):
             assert math.isclose(way[0][1], start.y + first, abs_tol=1e-6)
             assert math.isclose(way[-1][1], end.y + last, abs_tol=1e-6)
-            assert way[0][0] in (start.x, start.x + start.width)
-            assert way[-1][0] in (end.x, end.x + end.width)
+            assert _is_one_of(way[0][0], (start.x, start.x + start.width))
+            assert _is_one_of(way[-1][0], (end.x, end.x + end.width))
             for x, y in _samples(way):
                 for box in layout.boxes:
                     inside = box.x + 0.01 < x < box.x + box.width - 0.01
