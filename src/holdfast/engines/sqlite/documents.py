@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from holdfast.engines.base import Fragment, Scalar
 
@@ -14,9 +16,13 @@ def _some(column: str, key: str, condition: str, values: Sequence[Scalar] = ()) 
     return sql, [key, *values]
 
 
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
 def among(column: str, key: str, values: Sequence[Scalar]) -> Fragment:
     """The key's value is one of ``values``."""
-    parts, given = [], []
+    parts: list[str] = []
+    given: list[Any] = []
     for kinds, types in (
         ((bool,), "'true', 'false'"),
         ((str,), "'text'"),
@@ -24,8 +30,18 @@ def among(column: str, key: str, values: Sequence[Scalar]) -> Fragment:
     ):
         some = [value for value in values if type(value) in kinds]
         if some:
-            parts.append(f"(e.type IN ({types}) AND e.atom IN ({', '.join('?' * len(some))}))")
-            given += some
+            marks = ", ".join("?" * len(some))
+            if _PLAIN.fullmatch(key):
+                # By its path, where that needs no quoting: faster, and the values decide first.
+                parts.append(
+                    f"(json_extract({column}, ?) IN ({marks}) AND json_type({column}, ?) IN ({types}))"
+                )
+                given += [f"$.{key}", *some, f"$.{key}"]
+            else:
+                parts.append(f"(e.type IN ({types}) AND e.atom IN ({marks}))")
+                given += some
+    if _PLAIN.fullmatch(key):
+        return f"({' OR '.join(parts) or 'FALSE'})", given
     return _some(column, key, " OR ".join(parts) or "FALSE", given)
 
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from langgraph.checkpoint.base import (
@@ -29,6 +30,7 @@ from holdfast.errors import DatabaseError, ValueRefused
 from holdfast.memory.langgraph.tables import BLOBS, CHECKPOINTS, COLUMNS, KEYS, WRITES
 from holdfast.types.text import storable
 
+_dumps = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 Row = tuple[Any, ...]
 Place = tuple[str, str, str]
 """The thread, the namespace and the id of a checkpoint."""
@@ -40,6 +42,7 @@ def _listing(table: str) -> str:
     return ", ".join(f'"{name}"' for name in COLUMNS[table])
 
 
+@cache
 def _upsert(table: str, rows: int, when: str = "") -> str:
     """SQL that writes so many rows, in the place of those that are there already."""
     columns, key = COLUMNS[table], KEYS[table]
@@ -238,14 +241,8 @@ class Rows:
         self, table: str, keys: Sequence[str], names: Sequence[str], wanted: Iterable[tuple[str, ...]]
     ) -> Iterator[tuple[Any, Row]]:
         """The rows of ``table`` whose ``keys`` are wanted: those keys, and the columns ``names``."""
-        listing = ", ".join(f't."{name}"' for name in (*keys, *names))
-        joined = " AND ".join(f't."{name}" = k.column{number}' for number, name in enumerate(keys, 1))
-        marks = f"({', '.join('?' * len(keys))})"
         for some in _portions(list(wanted)):
-            sql = (
-                f"SELECT {listing} FROM (VALUES {', '.join([marks] * len(some))}) AS k "
-                f'JOIN "{table}" AS t ON {joined}'
-            )
+            sql = _joining(table, tuple(keys), tuple(names), len(some))
             for row in self._fetch(sql, [value for key in some for value in key]):
                 yield row[: len(keys)], row[len(keys) :]
 
@@ -273,6 +270,16 @@ def config_of(place: Place) -> Any:
     return {"configurable": dict(zip(KEYS[CHECKPOINTS], place, strict=True))}
 
 
+@cache
+def _joining(table: str, keys: tuple[str, ...], names: tuple[str, ...], count: int) -> str:
+    listing = ", ".join(f't."{name}"' for name in (*keys, *names))
+    if count == 1:
+        return f'SELECT {listing} FROM "{table}" AS t WHERE ' + " AND ".join(f't."{key}" = ?' for key in keys)
+    joined = " AND ".join(f't."{name}" = k.column{number}' for number, name in enumerate(keys, 1))
+    marks = ", ".join([f"({', '.join('?' * len(keys))})"] * count)
+    return f'SELECT {listing} FROM (VALUES {marks}) AS k JOIN "{table}" AS t ON {joined}'
+
+
 def _order_of_writes(row: Row) -> tuple[str, str, int]:
     task_id, index, *_, task_path = row
     return task_path, task_id, index
@@ -289,6 +296,13 @@ def _portions(rows: list[Any]) -> Iterator[list[Any]]:
 
 def _document(metadata: Mapping[str, Any]) -> str:
     """The metadata as JSON, without what JSON cannot hold."""
+    try:
+        text = _dumps(metadata)
+    except (TypeError, ValueError, RecursionError):
+        text = "\\u"
+    # Nothing is escaped that would have to be looked at.
+    if "\\u" not in text:
+        return text
     return json.dumps({key: _plain(value) for key, value in metadata.items() if _is_plain(key, value)})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from langgraph.store.base import Item, MatchCondition, SearchItem
@@ -130,10 +131,7 @@ class Items:
         """The items at these places; the time to live of the ``refreshed`` ones begins anew."""
         found: dict[Any, Row] = {}
         for some in _portions(list(dict.fromkeys(places))):
-            rows = self._executor.rows(
-                f'SELECT {_LISTING} FROM "{ITEMS}" WHERE {_among(len(some))} AND {_IS_THERE}',
-                [*_joined(some), _now()],
-            )
+            rows = self._executor.rows(_get(len(some)), [*_joined(some), _now()])
             found |= {(row[1], row[2]): row for row in rows}
         self._refresh([row for place, row in found.items() if place in refreshed])
         return {place: Item(**self._fields(row)) for place, row in found.items()}
@@ -256,21 +254,31 @@ def _matches(namespace: Namespace, condition: MatchCondition) -> bool:
     return not path or all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))
 
 
+@cache
 def _insert(count: int) -> str:
     marks = f"({', '.join('?' * len(_WRITTEN))})"
     return f'INSERT INTO "{ITEMS}" ({_NAMES}) VALUES {", ".join([marks] * count)} {_ON_CONFLICT}'
 
 
+@cache
 def _among(count: int) -> str:
+    if count == 1:
+        return f'"{ITEMS}"."namespace" = ? AND "{ITEMS}"."key" = ?'
     return f'("{ITEMS}"."namespace", "{ITEMS}"."key") IN (VALUES {", ".join(["(?, ?)"] * count)})'
 
 
+@cache
 def _forget(count: int) -> str:
     return f'DELETE FROM "{VECTORS}" WHERE "n" IN (SELECT "n" FROM "{ITEMS}" WHERE {_among(count)})'
 
 
 def _flat(puts: Sequence[Put], rows: Sequence[Row]) -> list[Any]:
     return [*_joined([put.place for put in puts]), *_joined(rows)]
+
+
+@cache
+def _get(count: int) -> str:
+    return f'SELECT {_LISTING} FROM "{ITEMS}" WHERE {_among(count)} AND {_IS_THERE}'
 
 
 def _joined(rows: Sequence[Sequence[Any]]) -> list[Any]:
