@@ -106,8 +106,8 @@ def cases_of(savers: dict[str, Ways], stores: dict[str, Ways]) -> list[Case]:
     ]
 
 
-_CALLS_OF_SAVERS = {"put": 20, "put_writes": 20, "get_tuple": 50}
-_CALLS_OF_STORES = {"put": 20, "get": 50, "search": 10}
+_CALLS_OF_SAVERS = {"put": 100, "put_writes": 200, "get_tuple": 100}
+_CALLS_OF_STORES = {"put": 200, "get": 500, "search": 20}
 
 
 def _case(name: str, verb: str, all_ways: dict[str, Ways], calls: int) -> Case:
