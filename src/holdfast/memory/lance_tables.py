@@ -176,21 +176,21 @@ class LanceTables:
             if rows:
                 merge = table.merge_insert("n").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(_batch(rows))
+            self._index(table)
             if table.version // _TIDIED != version // _TIDIED:
-                self._index(table)
                 table.optimize(cleanup_older_than=_KEPT)
             self._sync(name)
             return int(table.version)
 
     def _index(self, table: Any) -> None:
-        from lancedb.index import BTree
+        from lancedb.index import Bitmap, BTree
 
         if table.count_rows() < _INDEXED:
             return
         known = {column for index in table.list_indices() for column in index.columns}
         for column in ("n", "owner", "agent"):
             if column not in known:
-                table.create_index(column, config=BTree())
+                table.create_index(column, config=BTree() if column == "n" else Bitmap())
 
     def nearest(
         self, name: str, version: int, vector: Vector, limit: int, condition: str
