@@ -76,8 +76,15 @@ def replacing(path: Path) -> Iterator[Path]:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
+        is_new = not target.exists()
         beside.replace(target)
-    sync(target.parent)
+    try:
+        sync(target.parent)
+    except OSError:
+        # It may not last. Where nothing was before, nothing is again, so that the caller can try once more.
+        if is_new:
+            target.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
