@@ -18,10 +18,10 @@ import holdfast
 from holdfast.agents import crud
 from holdfast.agents.models import metadata
 
-SENSIBLE = {"after", "email", "definition", "details", "username", "password"}
+SENSIBLE = {"after", "email", "definition", "details", "username", "password", "grant_type"}
 """Parts that the description cannot say all of: which tokens and addresses there are, which JSON is kept.
 
-A form's empty field is a missing one.
+A form's empty field is a missing one, and it has no null.
 """
 
 
