@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from holdfast.engines.ddl import Target as DdlTarget
 from holdfast.engines.names import check_identifier, quote_identifier
@@ -378,8 +378,7 @@ class Documents(Protocol):
     def has_value(self, column: str, key: str) -> Fragment: ...
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedVector:
+class OwnedVector(NamedTuple):
     """A vector as it is stored: with the number and the id of its memory, and whose that is."""
 
     n: int

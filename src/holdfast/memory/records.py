@@ -86,14 +86,20 @@ def as_vector(value: ArrayLike) -> Vector:
         raise ValueRefused("an embedding is a list of numbers") from exc
     if found.ndim != 1 or not len(found):
         raise ValueRefused(f"an embedding has one dimension of at least one number, not shape {found.shape}")
-    if not np.isfinite(found).all():
-        raise ValueRefused("an embedding holds NaN or an infinity", hint="as float32, too")
-    if not found.any():
-        raise ValueRefused("an embedding is zero, and has no direction to compare")
-    if not SHORTEST <= np.linalg.norm(found.astype(np.float64)) <= 1 / SHORTEST:
-        raise ValueRefused("an embedding is too short or too long to be compared in float32")
+    # NaN is in no range, and no number of float32 squared leaves that of float64.
+    wide = found.astype(np.float64)
+    if not SHORTEST**2 <= wide.dot(wide) <= SHORTEST**-2:
+        raise _fault_of(found)
     found.flags.writeable = False
     return found
+
+
+def _fault_of(vector: Vector) -> ValueRefused:
+    if not np.isfinite(vector).all():
+        return ValueRefused("an embedding holds NaN or an infinity", hint="as float32, too")
+    if not vector.any():
+        return ValueRefused("an embedding is zero, and has no direction to compare")
+    return ValueRefused("an embedding is too short or too long to be compared in float32")
 
 
 def as_moment(value: Any, noun: str = "created_at") -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -64,20 +65,29 @@ class Shape:
         self, record: Record, agent_id: str | None, written_at: int, ttl: int | None = None
     ) -> tuple[Any, ...]:
         """A record in the order of ``COLUMNS``; ``agent_id`` is for records that have none of their own."""
-        values: dict[str, Any] = {
-            "user_id": record.user_id,
-            "agent_id": getattr(record, "agent_id", agent_id),
-            "id": str(record.id),
-            "kind": NAMES[type(record)],
-            "digest": digest(record),
-            "created_at": microseconds(record.created_at),
-            "written_at": written_at,
-            "ttl": ttl,
-            "expires_at": None if ttl is None else written_at + ttl,
+        found = self.columns([record], agent_id, written_at, ttl)
+        return tuple(found[name][0] if name in found else None for name in COLUMNS)
+
+    def columns(
+        self, records: Sequence[Record], agent_id: str | None, written_at: int, ttl: int | None = None
+    ) -> dict[str, list[Any]]:
+        """The same of many records, by column and without those that hold nothing."""
+        kinds, given = [NAMES[type(record)] for record in records], list(map(vars, records))
+        count = len(records)
+        columns: dict[str, list[Any]] = {
+            "user_id": [values["user_id"] for values in given],
+            "agent_id": [values.get("agent_id", agent_id) for values in given],
+            "id": [str(values["id"]) for values in given],
+            "kind": kinds,
+            "digest": list(map(digest, records)),
+            "created_at": [microseconds(values["created_at"]) for values in given],
+            "written_at": [written_at] * count,
+            "ttl": [ttl] * count,
+            "expires_at": [None if ttl is None else written_at + ttl] * count,
         }
-        for name in _OF_RECORD[values["kind"]]:
-            values[name] = getattr(record, name)
-        return tuple(values.get(name) for name in COLUMNS)
+        for name in dict.fromkeys(chain.from_iterable(_OF_RECORD[kind] for kind in set(kinds))):
+            columns[name] = [values.get(name) for values in given]
+        return {name: values for name, values in columns.items() if values.count(None) < count}
 
     def encoded(self, values: Sequence[Any]) -> list[Any]:
         """Such values as the driver takes them."""
@@ -116,6 +126,5 @@ def changed(record: Record, **values: Any) -> Record:
 def _made(kind: type[Record], given: dict[str, Any]) -> Record:
     """A record without another look at values that were checked on their way in."""
     record: Record = object.__new__(kind)
-    for name, value in given.items():
-        object.__setattr__(record, name, value)
+    vars(record).update(given)
     return record

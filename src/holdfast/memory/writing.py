@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from holdfast.core import bulk
@@ -63,7 +63,7 @@ class Writer:
         )
         if not rows:
             return None
-        self._put_vectors([(rows[0][0], record)], rows[0][1])
+        self._put_vectors([(rows[0][0], str(record.id), record)], rows[0][1])
         return record.id
 
     def _known(self, record: Record, exists_ok: bool) -> UUID | None:
@@ -105,12 +105,12 @@ class Writer:
 
     def insert_many(self, records: Sequence[Record], exists_ok: bool) -> list[UUID]:
         """Write records at once where all are new, else one by one."""
-        ids = {record.id for record in records}
-        texts = [found for record in records if (found := digest(record)) is not None]
-        if len(ids) == len(records) and len(set(texts)) == len(texts):
+        columns = self.shape.columns(records, self.scope.agent_id, now(), self.ttl)
+        texts = [text for text in columns.get("digest", []) if text is not None]
+        if len(set(columns["id"])) == len(records) and len(set(texts)) == len(texts):
             try:
                 with Transaction(self.executor):
-                    self._load(records)
+                    self._load(records, columns)
                 return [record.id for record in records]
             except UniqueViolation:
                 pass
@@ -123,29 +123,26 @@ class Writer:
                 raise
         return written
 
-    def _load(self, records: Sequence[Record]) -> None:
-        at = now()
-        rows = [self.shape.values(record, self.scope.agent_id, at, self.ttl) for record in records]
-        bulk.insert_many(self.executor, self.shape.layout.table, rows, columns=list(COLUMNS))
-        for some in _chunks([record for record in records if vector_of(record) is not None]):
+    def _load(self, records: Sequence[Record], columns: dict[str, list[Any]]) -> None:
+        rows = list(zip(*columns.values(), strict=True))
+        bulk.insert_many(self.executor, self.shape.layout.table, rows, columns=list(columns))
+        found = zip(columns["id"], records, strict=True)
+        for some in _chunks([(id, record) for id, record in found if vector_of(record) is not None]):
             marks = ", ".join("?" * len(some))
             numbers = dict(
                 self.executor.rows(
                     f'SELECT "id", "n" FROM {self.shape.table} WHERE "user_id" = ? AND "id" IN ({marks})',
-                    [self.scope.user_id, *(str(record.id) for record in some)],
+                    [self.scope.user_id, *(id for id, _ in some)],
                 )
             )
-            self._put_vectors([(numbers[str(record.id)], record) for record in some])
+            self._put_vectors([(numbers[id], id, record) for id, record in some])
 
-    def _put_vectors(self, records: Sequence[tuple[int, Record]], current: str | None = None) -> None:
+    def _put_vectors(self, records: Sequence[tuple[int, str, Record]], current: str | None = None) -> None:
         """Write the vectors of records; ``current`` is the current model, where it was just read."""
-        layout = self.shape.layout
+        layout, user_id = self.shape.layout, self.scope.user_id
         rows = [
-            OwnedVector(
-                *(n, self.scope.user_id, getattr(record, "agent_id", None), str(record.id)),
-                *(layout.model, vector),
-            )
-            for n, record in records
+            OwnedVector(n, user_id, getattr(record, "agent_id", None), id, layout.model, vector)
+            for n, id, record in records
             if (vector := vector_of(record)) is not None
         ]
         if rows:
@@ -174,7 +171,7 @@ class Writer:
         except UniqueViolation as exc:
             raise AlreadyExists("another passage has this text already") from exc
         self.executor.run(f'DELETE FROM {self.shape.vectors} WHERE "n" = ?', numbers)
-        self._put_vectors([(numbers[0], record)])
+        self._put_vectors([(numbers[0], str(record.id), record)])
 
     def _is(self, number: int, record: Record) -> bool:
         rows = self.executor.rows(

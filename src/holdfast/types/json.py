@@ -44,6 +44,8 @@ def json_text(value: Any) -> str:
     Raises:
         ValueRefused: if reading that text would not give an equal value; the message says where.
     """
+    if type(value) is dict and not value:
+        return "{}"
     if not isinstance(value, (dict, list, str, int, float)):
         _refuse(value)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engines.base import OwnedVector, Run
@@ -93,14 +94,15 @@ def put(raw: Any, table: str, kind: str, rows: Iterable[OwnedVector]) -> None:
 
 def _pieces(kind: str, rows: Iterable[OwnedVector]) -> Iterator[bytes]:
     piece = bytearray(_HEADER)
-    for row in rows:
+    # Many rows have the same owner and model.
+    text = lru_cache(8)(_text)
+    for n, user_id, agent_id, id, model, vector in rows:
         if kind == VECTOR:
-            data = struct.pack("!hh", len(row.vector), 0) + row.vector.astype(">f4").tobytes()
+            data = struct.pack("!hh", len(vector), 0) + vector.astype(">f4").tobytes()
         else:
-            data = row.vector.astype("<f4", copy=False).tobytes()
-        piece += struct.pack("!hiq", 7, 8, row.n)
-        piece += _text(row.user_id) + _text(row.agent_id) + _text(row.id) + _text(row.model)
-        piece += struct.pack("!iqi", 8, len(row.vector), len(data)) + data
+            data = vector.astype("<f4", copy=False).tobytes()
+        piece += struct.pack("!hiq", 7, 8, n) + text(user_id) + text(agent_id) + _text(id) + text(model)
+        piece += struct.pack("!iqi", 8, len(vector), len(data)) + data
         if len(piece) >= _PIECE:
             yield bytes(piece)
             piece.clear()
