@@ -35,6 +35,7 @@ ON_LANCE = {
     "test_memory_faults",
     "test_differential",
     "test_query_cache",
+    "test_injection",
 }
 
 

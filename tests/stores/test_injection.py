@@ -13,7 +13,7 @@ import pytest
 from engines.test_injection import HOSTILE
 from holdfast import Database
 from holdfast.errors import Error, NotSupported
-from holdfast.memory import Passage, SQLStore
+from holdfast.memory import LanceDBConnector, Passage, SQLStore
 
 Open = Callable[..., SQLStore]
 VECTOR = [1.0, 0.0, 0.0]
@@ -41,8 +41,9 @@ AS_NAMES: dict[str, Callable[[SQLStore, str], Any]] = {
     "model": lambda store, x: store.query("a", VECTOR, model=x),
     "drop_vector_index": lambda store, x: store.drop_vector_index(x),
     "create_vector_index": lambda store, x: store.create_vector_index(x),
+    "erase": lambda store, x: store.erase(x),
 }
-WITHOUT_TEXT = {"close", "save", "sweep", "models", "advise_index", "delete_table"}
+WITHOUT_TEXT = {"close", "save", "sweep", "models", "advise_index", "delete_table", "cache_info"}
 CANARY = [{"id": 1, "v": "alive"}]
 
 
@@ -119,6 +120,7 @@ def test_every_public_verb_is_tried() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "store"
     }
-    found = [vars(each).items() for each in SQLStore.__mro__ if each is not object]
+    classes = {*SQLStore.__mro__, *LanceDBConnector.__mro__} - {object}
+    found = [vars(each).items() for each in classes]
     verbs = {name for pairs in found for name, value in pairs if not name.startswith("_") and callable(value)}
     assert verbs - tried - WITHOUT_TEXT == set()
