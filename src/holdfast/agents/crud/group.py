@@ -59,6 +59,7 @@ class Group(Generic[T, C, U]):
 
         Raises:
             AlreadyExists: if another row has the same; ``fields`` says what.
+            InvalidQuery: if ``owner`` has what is no column, or a field that ``new`` has.
             NotFoundError: if it refers to a row that is not there.
             ValueRefused: if a field is missing, unknown or not as it must be.
         """
@@ -66,7 +67,9 @@ class Group(Generic[T, C, U]):
         row = self._row(checked(self.new, new), owner)
         with db.transaction():
             self.check(db, row)
-            self._written(db, row, lambda: db.insert(self.table.name, self._stored(row.model_dump())))
+            # Not model_dump(), which warns of a value that is not of its field's type, and shows it.
+            stored = self._stored({name: getattr(row, name) for name in self._names})
+            self._written(db, row, lambda: db.insert(self.table.name, stored))
         return row
 
     def get(self, db: Database, key: Any) -> T:
@@ -219,7 +222,12 @@ class Group(Generic[T, C, U]):
             )
 
     def _row(self, new: C, owner: Mapping[str, Any]) -> T:
-        return self.model(**self.values(new), **owner)
+        values = self.values(new)
+        if twice := sorted(values.keys() & owner.keys()):
+            raise InvalidQuery(
+                f"a {self.noun} has {' and '.join(twice)} twice", hint="give it among the fields only"
+            )
+        return self.model(**values, **owner)
 
     def _read(self, row: Mapping[str, Any]) -> T:
         return self.model(**{field: row[column] for field, column in self._names.items()})
