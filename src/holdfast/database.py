@@ -288,17 +288,21 @@ class Table:
         after: str | None = None,
         where: Where = None,
         params: Params = None,
+        *,
+        columns: Sequence[str] | str | None = None,
     ) -> Page:
         """One page in ``order_by``; ``page.next`` and ``page.previous`` go into ``after``.
 
         Keyset pagination: pages stay true while rows are inserted and deleted, and where an index begins
         with the columns of the order, a late page costs what the first one does. The primary key breaks
-        ties, or unique columns that are NOT NULL.
+        ties, or unique columns that are NOT NULL. ``columns`` are those that the rows have, by default all.
 
         Raises:
             InvalidQuery: for a token that was changed, or is of another order, table or filter.
         """
-        return paging.paginate(self._executor, self.name, order_by, limit, after, where, params)
+        return paging.paginate(
+            self._executor, self.name, order_by, limit, after, where, params, columns=columns
+        )
 
     def create_index(
         self,
@@ -743,9 +747,11 @@ class Database:
         after: str | None = None,
         where: Where = None,
         params: Params = None,
+        *,
+        columns: Sequence[str] | str | None = None,
     ) -> Page:
         """One page of a table. See :meth:`Table.paginate`."""
-        return self.table(table).paginate(order_by, limit, after, where, params)
+        return self.table(table).paginate(order_by, limit, after, where, params, columns=columns)
 
     # Free SQL
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +20,7 @@ from holdfast import memory
 from holdfast.agents import crud, models
 from holdfast.agents.crud import passwords
 from holdfast.agents.models import ApiKey, Checkpoint, Member, Message, Skill, Team, Thread, Upload, User
-from holdfast.errors import AlreadyExists, InvalidQuery, NotFoundError, ValueRefused
+from holdfast.errors import AlreadyExists, IntegrityError, InvalidQuery, NotFoundError, ValueRefused
 from holdfast.memory.records import uuid7
 
 PASSWORD = "correct horse battery"
@@ -214,6 +216,74 @@ def test_pages_give_every_row_once(app: holdfast.Database) -> None:
         crud.teams.list(app, description="x")
     with pytest.raises(InvalidQuery, match="owner_id"):
         crud.teams.list(app, owner=made.user.id)
+
+
+def test_a_list_leaves_the_bytes_of_checkpoints_unread(
+    app: holdfast.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world(app)
+    for number in range(2, 5):
+        state = {"checkpoint_id": str(number), "kind": "msgpack", "data": b"x"}
+        crud.checkpoints.create(app, state, thread_id=made.thread.id)
+    found = statements(app, monkeypatch)
+    first = crud.checkpoints.list(app, thread_id=made.thread.id, limit=2)
+    rest = crud.checkpoints.list(app, thread_id=made.thread.id, limit=2, after=first.next)
+    monkeypatch.undo()
+    pages = [sql for sql, _ in found if "LIMIT" in sql]
+    assert len(pages) == 2
+    assert not [sql for sql in pages if '"data"' in sql or "*, " in sql]
+    rows = [*first.rows, *rest.rows]
+    assert [row.checkpoint_id for row in rows] == ["1", "2", "3", "4"]
+    assert {row.data for row in rows} == {None}
+    whole = crud.checkpoints.get(app, key(crud.checkpoints, rows[0]))
+    assert whole.data == b"\0\xff"
+    assert models.CheckpointOut.model_validate(rows[0], from_attributes=True) == (
+        models.CheckpointOut.model_validate(whole, from_attributes=True)
+    )
+
+
+def test_the_last_superuser_stays(app: holdfast.Database) -> None:
+    boss = crud.users.create(app, {"email": "boss@example.org", "password": PASSWORD, "is_superuser": True})
+    ada = world(app).user
+    before = app.select("users", order_by="id")
+    for call in (
+        lambda: crud.users.delete(app, boss.id),
+        lambda: crud.users.update(app, boss.id, {"is_superuser": False}),
+        lambda: crud.users.update(app, boss.id, {"is_active": False, "full_name": "Gone"}),
+    ):
+        with pytest.raises(IntegrityError, match="last active superuser") as caught:
+            call()
+        assert caught.value.hint
+        assert app.select("users", order_by="id") == before
+    # One that cannot log in is none.
+    crud.users.update(app, ada.id, {"is_superuser": True, "is_active": False})
+    with pytest.raises(IntegrityError, match="last active superuser"):
+        crud.users.delete(app, boss.id)
+    crud.users.update(app, ada.id, {"is_active": True})
+    crud.users.update(app, boss.id, {"is_superuser": False, "full_name": "A user"})
+    crud.users.update(app, boss.id, {"is_active": False})
+    crud.users.delete(app, boss.id)
+    with pytest.raises(IntegrityError, match="last active superuser"):
+        crud.users.delete(app, ada.id)
+    assert [user.id for user in crud.users.list(app, is_superuser=True).rows] == [ada.id]
+
+
+def test_two_superusers_that_remove_each_other_leave_one(app: holdfast.Database) -> None:
+    given = {"password": PASSWORD, "is_superuser": True}
+    ids = [crud.users.create(app, {"email": f"{name}@example.org", **given}).id for name in ("a", "b")]
+    waiting = threading.Barrier(2)
+
+    def remove(id: UUID) -> bool:
+        waiting.wait()
+        try:
+            app.run_transaction(lambda: crud.users.delete(app, id))
+        except IntegrityError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(remove, ids)) == [False, True]
+    assert crud.users.count(app) == 1
 
 
 def test_skills_of_a_member(app: holdfast.Database) -> None:

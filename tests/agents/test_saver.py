@@ -9,8 +9,9 @@ from langgraph.checkpoint.base import empty_checkpoint
 from sqlalchemy import inspect
 
 import holdfast
-from holdfast.agents import crud, models
-from holdfast.errors import Error
+from holdfast.agents import crud, migrate, models
+from holdfast.agents.bootstrap import bootstrap
+from holdfast.errors import Error, MigrationError
 from holdfast.memory.langgraph import HoldfastSaver, tables
 
 
@@ -53,6 +54,32 @@ def test_a_checkpoint_of_no_thread_of_the_application_is_refused(app: holdfast.D
     with HoldfastSaver(app) as saver, pytest.raises(Error, match="refers to one that does not exist"):
         put(saver, "nobody's")
     assert app.count("hf_checkpoints") == 0
+
+
+def test_tables_that_a_saver_made_before_are_named_and_nothing_is_changed(db: holdfast.Database) -> None:
+    with HoldfastSaver(db) as saver:
+        put(saver, "of no application")
+    before = db.get_stats()["rows"]
+    with pytest.raises(
+        MigrationError, match="hf_checkpoint_blobs, hf_checkpoint_writes, hf_checkpoints"
+    ) as caught:
+        migrate.upgrade(db, backup=False)
+    assert "HoldfastSaver" in str(caught.value.hint)
+    assert db.get_stats()["rows"] == before
+    for table in tables.COLUMNS:
+        db.drop_table(table)
+    migrate.upgrade(db, backup=False)
+    assert migrate.heads_of(db) == ("0001",)
+    with pytest.raises(Error, match="refers to one that does not exist"):
+        put(HoldfastSaver(db), "of no application")
+
+
+def test_tables_of_others_are_named_before_the_first_migration(app: holdfast.Database) -> None:
+    with pytest.raises(MigrationError, match="has tables already") as caught:
+        migrate.upgrade(app)
+    assert "bootstrap" in str(caught.value.hint)
+    bootstrap(app, backup=False)
+    assert migrate.upgrade(app).revisions == []
 
 
 def test_the_tables_are_those_that_the_saver_makes(app: holdfast.Database, new_url: Any) -> None:

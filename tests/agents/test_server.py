@@ -141,6 +141,20 @@ def test_users_change_themselves_but_not_their_rights(site: Site) -> None:
     assert site.boss.get("/users", params={"count": True}).json()["count"] == 2
 
 
+def test_the_last_superuser_stays(site: Site) -> None:
+    me = f"/users/{site.boss.get('/users/me').json()['id']}"
+    for answer in (
+        site.boss.delete(me),
+        site.boss.patch(me, json={"is_superuser": False}),
+        site.boss.patch(me, json={"is_active": False}),
+    ):
+        assert "last active superuser" in refused(answer, 409)["detail"]
+    ada = f"/users/{site.ada.get('/users/me').json()['id']}"
+    assert site.boss.patch(ada, json={"is_superuser": True}).status_code == 200
+    assert site.boss.delete(me).status_code == 204
+    assert site.ada.get("/users").status_code == 200
+
+
 def test_managed_skills_are_for_all_to_see_and_for_superusers_to_change(site: Site) -> None:
     skill = crud.skills.create(site.db, {"name": "recall"}, owner_id=None)
     path = f"/skills/{skill.id}"

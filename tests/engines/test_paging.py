@@ -127,6 +127,37 @@ def test_a_filter_holds_on_every_page(t: Database) -> None:
     assert forward(t, "id", 5, where={"g": 99}) == [Page([], None, None)]
 
 
+def test_pages_have_the_columns_that_are_asked_for(t: Database) -> None:
+    for order_by in ORDERS:
+        for columns in (["s"], ["g", "id"], "s"):
+            names = [columns] if isinstance(columns, str) else columns
+            whole = [row for page in forward(t, order_by) for row in page.rows]
+            found = [row for page in forward(t, order_by, columns=columns) for row in page.rows]
+            assert found == [{name: row[name] for name in names} for row in whole], (order_by, columns)
+    # Pages of other columns are the same pages.
+    token = t.paginate("t", "g", 3, columns="s").next
+    assert t.paginate("t", "g", 3, after=token).rows == forward(t, "g")[1].rows
+    for wrong in (["nope"], [], ["s", "s"]):
+        with pytest.raises(Error):
+            t.paginate("t", columns=wrong)
+
+
+def test_a_column_that_is_not_asked_for_is_not_read(t: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = t.paginate("t", "g", 3).next
+    sent: list[str] = []
+    fetch = t._executor.fetch
+
+    def noted(native: str, *rest: Any, **options: Any) -> Any:
+        sent.append(native)
+        return fetch(native, *rest, **options)
+
+    monkeypatch.setattr(t._executor, "fetch", noted)
+    t.paginate("t", "g", 3, after=token, columns=["id"])
+    pages = [sql for sql in sent if "LIMIT" in sql]
+    assert pages
+    assert not any('"s"' in sql or "*, " in sql for sql in pages), pages
+
+
 def test_an_empty_table_is_one_empty_page(db: Database) -> None:
     db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
     assert db.paginate("t") == Page([], None, None)

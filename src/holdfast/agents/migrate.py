@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.agents.project import Project
-from holdfast.agents.revisions import TABLE, Heads, Revision, Revisions
+from holdfast.agents.revisions import HERE, OURS, TABLE, Heads, Revision, Revisions
 from holdfast.backup import aside
 from holdfast.database import Database
 from holdfast.errors import (
@@ -23,6 +23,7 @@ from holdfast.errors import (
     MigrationError,
     SerializationFailure,
 )
+from holdfast.memory.langgraph.tables import COLUMNS as CHECKPOINTS
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
@@ -158,6 +159,11 @@ class _Run:
         done = Done()
         if not steps:
             return done
+        if any(
+            step.is_upgrade and step.revision.is_base and OURS in step.revision.branch_labels
+            for step in steps
+        ):
+            self._refuse_tables_of_others()
         if self.db.list_tables():
             done.warnings = warnings_of(self.db, self.revisions, steps, heads)
         for warning in done.warnings:
@@ -169,6 +175,22 @@ class _Run:
         while step := self._next(to, way):
             done.revisions.append(step)
         return done
+
+    def _refuse_tables_of_others(self) -> None:
+        """Say before the first migration which of its tables are there, and whose they may be."""
+        from holdfast.agents.drift import made_by
+
+        there = sorted(made_by(HERE / "versions").intersection(self.db.list_tables()))
+        if there:
+            of_saver = set(there) <= set(CHECKPOINTS)
+            raise MigrationError(
+                f"the database has tables already that are to be made: {', '.join(there)}",
+                hint="HoldfastSaver made them, for threads that the application does not have: drop them, or "
+                "keep one of both in another database; nothing was changed"
+                if of_saver
+                else "drop or rename them; or if they are what the models say, `holdfast agents bootstrap` "
+                "notes the revision; nothing was changed",
+            )
 
     def _next(self, to: str, way: Way) -> Revision | None:
         """Run the next migration that is wanted, in a transaction of its own."""

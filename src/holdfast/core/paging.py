@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from holdfast.core.executor import Executor
-from holdfast.core.rows import count_argument, reading_of
+from holdfast.core.rows import Reading, count_argument, reading_of, selection
 from holdfast.core.where import (
     Fragment,
     Order,
@@ -58,22 +58,28 @@ def paginate(
     after: str | None = None,
     where: Where = None,
     params: Params = None,
+    *,
+    columns: Sequence[str] | str | None = None,
 ) -> Page:
     """One page of a table in ``order_by``, ties broken by the primary key."""
     info = executor.describe(table)
     items = _total_order(executor, info, orders(executor, info, order_by))
+    wanted = None if columns is None else [column.name for column in selection(info, columns)]
+    # A token is made of what the rows are ordered by.
+    read = None if wanted is None else list(dict.fromkeys([*wanted, *(item.column.name for item in items)]))
     count_argument("limit", limit, least=1)
     filtered = condition(executor, info, where, params)
     asked = [table, _shape(items), filtered[0], repr(filtered[1])]
     backward, start = _read_token(after, asked, items) if after is not None else (False, None)
     walk = [item.reversed() for item in items] if backward else items
-    found = _rows(executor, info, _ranges(executor, info, walk, start), limit + 1, filtered)
+    plan = reading_of(executor, info, read)
+    found = _rows(executor, info, plan, _ranges(executor, info, walk, start), limit + 1, filtered)
     more, found = len(found) > limit, found[:limit]
     if backward:
         found.reverse()
     has_next, has_previous = (start is not None, more) if backward else (more, start is not None)
     return Page(
-        found,
+        found if wanted is None else [{name: row[name] for name in wanted} for row in found],
         _token("next", asked, items, found[-1]) if found and has_next else None,
         _token("previous", asked, items, found[0]) if found and has_previous else None,
     )
@@ -104,15 +110,14 @@ def _key(executor: Executor, info: TableInfo) -> Sequence[str]:
 
 
 def _rows(
-    executor: Executor, info: TableInfo, ranges: list[_Range], limit: int, filtered: Fragment
+    executor: Executor, info: TableInfo, plan: Reading, ranges: list[_Range], limit: int, filtered: Fragment
 ) -> list[dict[str, Any]]:
-    plan, name = reading_of(executor, info), quote_identifier(info.name)
-    listing, values = plan.listing, list[Any]()
+    name, listing, values = quote_identifier(info.name), plan.listing, list[Any]()
     place = next(free for free in ("place", "place_", "place__") if free not in info.names)
     texts = []
     for number, one in enumerate(ranges):
         parts = [text for text in (filtered[0], *one.conditions) if text]
-        text = f"SELECT {listing if len(ranges) == 1 else f'*, {number} AS {place}'} FROM {name}"
+        text = f"SELECT {listing if len(ranges) == 1 else f'{listing}, {number} AS {place}'} FROM {name}"
         text += f" WHERE {' AND '.join(parts)}" if parts else ""
         text += f" ORDER BY {order_sql(executor, info, one.order)}" if one.order else ""
         texts.append(f"{text} LIMIT ?")

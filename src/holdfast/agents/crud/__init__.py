@@ -46,5 +46,6 @@ __all__ = [
 ]
 
 teams = Group(Team, TeamCreate, TeamUpdate)
-checkpoints = Group(Checkpoint, CheckpointCreate, CheckpointUpdate)
+checkpoints = Group(Checkpoint, CheckpointCreate, CheckpointUpdate, unlisted=("data",))
+"""Those that :meth:`Group.list` gives are without their ``data``: it is ``None``."""
 uploads = Group(Upload, UploadCreate, UploadUpdate)

@@ -53,6 +53,8 @@ class Group(Generic[T, C, U]):
     model: type[T]
     new: type[C]
     changes: type[U]
+    unlisted: tuple[str, ...] = ()
+    """Fields that may be large, which only ``get`` reads."""
 
     def create(self, db: Database, new: C | Mapping[str, Any], **owner: Any) -> T:
         """Write a row, which belongs to ``owner``: a column and its value, such as ``team_id=team.id``.
@@ -101,7 +103,14 @@ class Group(Generic[T, C, U]):
             InvalidQuery: for a filter without an index, or a token that belongs elsewhere.
         """
         self._check_filters(filters)
-        page = db.paginate(self.table.name, self.key, limit=limit, after=after, where=filters or None)
+        page = db.paginate(
+            self.table.name,
+            self.key,
+            limit=limit,
+            after=after,
+            where=filters or None,
+            columns=[column for field, column in self._names.items() if field not in self.unlisted],
+        )
         return Listing(
             [self._read(row) for row in page.rows],
             page.next,
@@ -230,7 +239,7 @@ class Group(Generic[T, C, U]):
         return self.model(**values, **owner)
 
     def _read(self, row: Mapping[str, Any]) -> T:
-        return self.model(**{field: row[column] for field, column in self._names.items()})
+        return self.model(**{field: row[column] for field, column in self._names.items() if column in row})
 
     def _stored(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {self._names[field]: value for field, value in values.items()}

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.agents.crud import passwords
-from holdfast.agents.crud.group import Group
+from holdfast.agents.crud.group import Group, checked
 from holdfast.agents.models import Changes, User, UserCreate, UserUpdate
 from holdfast.database import Database
-from holdfast.errors import NotFoundError
+from holdfast.errors import IntegrityError, NotFoundError
 
 
 class Users(Group[User, UserCreate, UserUpdate]):
-    """Users; a password comes in as it is, and is kept as its hash."""
+    """Users; a password comes in as it is, and is kept as its hash. One superuser always stays."""
+
+    def update(self, db: Database, key: Any, changes: UserUpdate | Mapping[str, Any]) -> User:
+        shape = checked(self.changes, changes)
+        with db.transaction():
+            if False in (shape.given.get("is_superuser"), shape.given.get("is_active")):
+                self._keep_a_superuser(db, self.get(db, key))
+            return super().update(db, key, shape)
+
+    def delete(self, db: Database, key: Any) -> None:
+        with db.transaction():
+            self._keep_a_superuser(db, self.get(db, key))
+            super().delete(db, key)
+
+    def _keep_a_superuser(self, db: Database, user: User) -> None:
+        """Refuse to go on if that user is the last active superuser, whoever else changes others now."""
+        if not (user.is_superuser and user.is_active):
+            return
+        locks = db._executor.engine.features.row_locks
+        rows = db.query(
+            f"SELECT id FROM users WHERE is_superuser = ? AND is_active = ? ORDER BY id{locks}", [True, True]
+        )
+        if len(rows) == 1:
+            raise IntegrityError(
+                "the last active superuser stays", hint="make another user a superuser before"
+            )
 
     def values(self, shape: UserCreate | UserUpdate) -> dict[str, Any]:
         found = shape.given if isinstance(shape, Changes) else shape.model_dump()

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, EmailStr
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field, Relationship, SQLModel
 
 from holdfast.agents.models.base import Changes, Listed, Row, RowOut, Shape, kept
@@ -45,6 +45,7 @@ class User(UserBase, Row, table=True):
     __table_args__ = (
         CheckConstraint("email = lower(email)", name="email_lower"),
         UniqueConstraint("email"),
+        Index(None, "is_superuser", "id"),
     )
 
     password_hash: str = Field(repr=False)

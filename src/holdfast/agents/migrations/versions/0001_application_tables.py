@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
     )
+    op.create_index(op.f("ix_users_is_superuser_id"), "users", ["is_superuser", "id"], unique=False)
     op.create_table(
         "skills",
         sa.Column("id", Key(), nullable=False),
@@ -285,4 +286,5 @@ def downgrade() -> None:
     )
     op.drop_index(op.f("ix_skills_owner_id_id"), table_name="skills")
     op.drop_table("skills")
+    op.drop_index(op.f("ix_users_is_superuser_id"), table_name="users")
     op.drop_table("users")
