@@ -328,7 +328,9 @@ NARROW = {
     "TIMESTAMP": st.datetimes(),
     "TIMESTAMP(3)": st.datetimes().map(lambda moment: moment.replace(microsecond=5000)),
     "TIMESTAMPTZ": st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)),
-    "JSON": st.none() | st.dictionaries(texts, st.integers() | st.floats(-1e9, 1e9) | texts, max_size=2),
+    # Of -0.0, which is refused, comes 0.0.
+    "JSON": st.none()
+    | st.dictionaries(texts, st.integers() | st.floats(-1e9, 1e9).map(lambda x: x + 0.0) | texts, max_size=2),
     "JSONB": st.lists(st.none() | st.integers(-(2**60), 2**60) | texts, max_size=2),
     "BYTEA": st.binary(max_size=20).filter(lambda data: MARK not in data) | st.just(np.arange(3)),
     "UUID": st.uuids(),
