@@ -39,7 +39,6 @@ _TELLING = (
     BackupError,
     ConnectionFailed,
     DatabaseBusy,
-    Error,
     IntegrityError,
     NotSupported,
     ReadOnlyError,
