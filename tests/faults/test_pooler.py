@@ -70,7 +70,8 @@ def test_connections_are_shared_by_transactions(db: Database) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(pids) == 2
+    # Six clients, and the pooler has two connections; one is enough where they come one after the other.
+    assert 1 <= len(pids) <= 2
     with db.transaction():
         assert len({db.query("SELECT pg_backend_pid() AS pid")[0]["pid"] for _ in range(10)}) == 1
 
