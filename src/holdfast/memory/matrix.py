@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,8 @@ from holdfast.memory.scope import Scope
 _SPARSE = 4
 # How far a float32 product may be from the true one.
 _NOISE = 1e-5
-_AT_ONCE = 4096
+# So many vectors fit into the processor's cache.
+_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +99,40 @@ def _read(executor: Executor, shape: Shape, scope: Scope) -> Matrix | None:
     vectors, layout = executor.engine.vectors, shape.layout
     stored = vectors.read(layout.vector_kind, f'{shape.vectors}."embedding"')
     sql, given = scope.condition(shape.vectors)
-    rows = executor.rows(
-        f'SELECT "n", "id", {stored} FROM {shape.vectors} WHERE {sql} AND "model" = ?',
+    found: Matrix = executor.fetch(
+        executor.native(f'SELECT "n", "id", {stored} FROM {shape.vectors} WHERE {sql} AND "model" = ?'),
         [*given, layout.model],
+        lambda cursor: _joined(executor, shape, iter(partial(cursor.fetchmany, _AT_ONCE), [])),
     )
-    return matrix_of(executor, shape, rows) if rows else None
+    return found if found.ids else None
 
 
 def matrix_of(executor: Executor, shape: Shape, rows: Sequence[Any]) -> Matrix:
     """A matrix of rows of a number, an id and a stored vector."""
-    vectors, kind = executor.engine.vectors, shape.layout.vector_kind
-    # The database would sort them with their vectors; most often they are in order already.
-    rows = sorted(rows, key=itemgetter(0))
-    found = np.empty((len(rows), len(vectors.decode(kind, rows[0][2]))), dtype=np.float32)
-    for start in range(0, len(rows), _AT_ONCE):
-        some = found[start : start + _AT_ONCE]
-        some[:] = vectors.decode_many(kind, [row[2] for row in rows[start : start + _AT_ONCE]])
-        some /= np.linalg.norm(some, axis=1, keepdims=True)
-    return Matrix(np.array([row[0] for row in rows], dtype=np.int64), [row[1] for row in rows], found)
+    starts = range(0, len(rows), _AT_ONCE)
+    return _joined(executor, shape, (rows[start : start + _AT_ONCE] for start in starts))
+
+
+def _joined(executor: Executor, shape: Shape, portions: Iterable[Sequence[Any]]) -> Matrix:
+    decode, kind = executor.engine.vectors.decode_many, shape.layout.vector_kind
+    numbers: list[int] = []
+    ids: list[str] = []
+    # It grows where it is; an array would be copied, and need as much again.
+    data, width = bytearray(), 0
+    for rows in portions:
+        found = decode(kind, [row[2] for row in rows])
+        width = found.shape[1]
+        data += (found / np.linalg.norm(found, axis=1, keepdims=True)).data
+        numbers += [row[0] for row in rows]
+        ids += [row[1] for row in rows]
+    directions = np.frombuffer(data, dtype=np.float32).reshape(len(numbers), width)
+    return _sorted(Matrix(np.array(numbers, dtype=np.int64), ids, directions))
+
+
+def _sorted(matrix: Matrix) -> Matrix:
+    """By number. The database would sort the vectors with them; most often they are in order already."""
+    numbers = matrix.numbers
+    if (numbers[:-1] < numbers[1:]).all():
+        return matrix
+    order = np.argsort(numbers)
+    return Matrix(numbers[order], [matrix.ids[place] for place in order], matrix.directions[order])
