@@ -35,11 +35,13 @@ def cases(folder: Path) -> Iterator[list[Case]]:
         sqlite: dict[str, Callable[[], object]] = {
             "sqlite3's backup API": partial(_copied, con, folder / "api.db"),
             US: lambda: ours.backup_database(folder / "ours.db"),
+            "holdfast, .hfz": lambda: ours.backup_database(folder / "ours.hfz"),
             "VACUUM INTO": partial(_vacuumed, con, folder / "vacuum.db"),
         }
         postgres: dict[str, Callable[[], object]] = {
             "pg_dump -Fc -Z1": partial(_dumped, server, folder / "theirs.dump"),
             US: lambda: server.db.backup_database(folder / "ours.dump"),
+            "holdfast, .hfz": lambda: server.db.backup_database(folder / "server.hfz"),
         }
         yield [
             Case(f"backup_database, {name}", _contenders(ways), 1, goal=1.3, unit="ms")

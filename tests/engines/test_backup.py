@@ -6,6 +6,7 @@ import random
 import re
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -583,6 +584,45 @@ def test_memory_stays_flat(db: holdfast.Database, tmp_path: Path, new_url: NewUr
         assert path.stat().st_size > 39_000_000
         assert peak < 40_000_000
         assert other.get("blobs", 17) == db.get("blobs", 17)
+
+
+MEMORY = """
+import sys
+import holdfast
+def memory(name):
+    with open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith(name)).split()[1]) // 1024
+url, path, target = sys.argv[1:]
+# What the libraries take is not counted.
+with holdfast.connect(":memory:") as db:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    db.restore_database(db.backup_database(path + ".hfz"), keep_old=False)
+holdfast.connect(url).close()
+before = memory("VmRSS")
+with holdfast.connect(url) as db:
+    db.backup_database(path, progress=False)
+wrote = memory("VmHWM") - before
+with holdfast.connect(target) as db:
+    db.restore_database(path, keep_old=False, progress=False)
+    assert db.count("runs") == 1_000_000
+print(wrote, memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_million_rows_need_little_memory(
+    db: holdfast.Database, url: str, new_url: NewUrl, suffix: str, tmp_path: Path
+) -> None:
+    db.create_table("runs", {"id": "INTEGER PRIMARY KEY", "name": "TEXT", "x": "REAL", "at": "TIMESTAMP"})
+    at = datetime(2024, 1, 1)
+    db.insert_many("runs", ({"id": n, "name": f"run {n}", "x": n / 3, "at": at} for n in range(1_000_000)))
+    command = [sys.executable, "-c", MEMORY, url, str(tmp_path / f"runs{suffix}"), new_url()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wrote, both = map(int, done.stdout.split())
+    print(f"\n{suffix}: backup {wrote} MiB, with the restore {both} MiB")
+    assert both < 64
 
 
 def test_the_engines_own_tools_read_its_own_kind(

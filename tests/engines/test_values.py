@@ -296,6 +296,32 @@ def _faults_of_refusal(refusal: ValueRefused, value: Any) -> list[str]:
     return faults
 
 
+def test_no_value_of_the_table_is_silently_changed(db: Database, engine_name: str) -> None:
+    """The whole table in figures: ``pytest -s -k silently_changed tests/engines/test_values.py``."""
+    counts = {"exact": 0, "its equal in the type of the column": 0, "refused": 0, "silently changed": 0}
+    for column, cases in TABLE.items():
+        db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": column})
+        for value, outcome in cases:
+            db.begin_transaction()
+            counts[_fate(db, value, expected(value, outcome, engine_name))] += 1
+            db.rollback()
+        db.drop_table("t")
+    print(f"\n{engine_name}, {len(TABLE)} types: {counts}")
+    assert counts["silently changed"] == 0
+    assert sum(counts.values()) == sum(map(len, TABLE.values()))
+
+
+def _fate(db: Database, value: Any, wanted: Any) -> str:
+    try:
+        db.insert("t", {"id": 1, "v": value})
+    except ValueRefused:
+        return "refused"
+    found = db.get("t", 1)["v"]
+    if same(found, value):
+        return "exact"
+    return "its equal in the type of the column" if same(found, wanted) else "silently changed"
+
+
 @pytest.mark.parametrize("column", TABLE)
 def test_null_is_null_everywhere(db: Database, column: str) -> None:
     db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": column})
