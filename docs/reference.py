@@ -30,13 +30,38 @@ GIVEN = (
     ("holdfast.transfer.report", "LeftBehind", "copyreport.left_behind"),
 )
 _REPORTS = ("Moved", "Imported", "Loaded", "Reembedded", "Recall")
+AGENTS = {
+    "settings": ("load",),
+    "start": ("init",),
+    "initial_data": ("seed",),
+    "migrate": ("upgrade", "downgrade", "current", "history", "pending"),
+    "drift": ("check",),
+    "revise": ("new",),
+    "offline": ("sql",),
+    "bootstrap": ("bootstrap",),
+    "newtable": ("new_table",),
+    "scaffold": ("scaffold",),
+    "server": ("create_app", "serve"),
+}
+"""The calls of `holdfast.agents`, by the module that they are in."""
+AGENTS_GIVE = (
+    ("settings", "Settings", "settings.load"),
+    ("initial_data", "Seeded", "initial_data.seed"),
+    ("project", "Project", "project.Project.at"),
+    ("migrate", "Done", "migrate.upgrade"),
+    ("revisions", "Revision", "migrate.history"),
+    ("bootstrap", "Bootstrapped", "bootstrap.bootstrap"),
+    ("newtable", "NewTable", "newtable.new_table"),
+)
 _ROLE = re.compile(r":(?:meth|func|class|attr|mod):`~?([^`]+)`")
 
 
 def page() -> str:
     """The whole page, which ``test_docs.py`` compares with the file."""
     return (
-        "\n".join([_INTRODUCTION, *_package(), *_classes(), *_memory(), *_faces(), *_errors()]).rstrip()
+        "\n".join(
+            [_INTRODUCTION, *_package(), *_classes(), *_memory(), *_faces(), *_agents(), *_errors()]
+        ).rstrip()
         + "\n"
     )
 
@@ -84,6 +109,43 @@ def _faces() -> Iterator[str]:
     yield from _made_class(langgraph.HoldfastStore, "store")
     yield "## LangChain\n\nThe module `holdfast.memory.langchain`.\n"
     yield from _made_class(import_module("holdfast.memory.langchain").HoldfastVectorStore, "vectorstore")
+
+
+def _agents() -> Iterator[str]:
+    yield (
+        "## agents\n\nThe module `holdfast.agents` (extra `agents`): the database of an application "
+        "of agents, and what is done with it. `holdfast.agents.models` has the tables and the shapes in "
+        "which rows come in and go out. `project` is the folder that you are in unless one is given.\n"
+    )
+    for module, names in AGENTS.items():
+        found = import_module(f"holdfast.agents.{module}")
+        for name in names:
+            yield _entry(f"holdfast.agents.{module}.{name}", getattr(found, name))
+    for module, name, giver in AGENTS_GIVE:
+        found = getattr(import_module(f"holdfast.agents.{module}"), name)
+        yield from _class(found, name.lower(), f"holdfast.agents.{giver}")
+    yield from _crud()
+    knowledge = import_module("holdfast.agents.knowledge")
+    yield from _class(knowledge.Knowledge, "recipes", "new-table recipes --knowledge")
+    yield from _class(knowledge.Found, "found", "recipes.search")
+
+
+def _crud() -> Iterator[str]:
+    crud = import_module("holdfast.agents.crud")
+    groups = {name: found for name in crud.__all__ if isinstance(found := getattr(crud, name), crud.Group)}
+    yield (
+        "## CRUD\n\nThe module `holdfast.agents.crud`. Each of its groups has the calls that stand here for "
+        f"`crud.teams`: {', '.join(f'`{name}`' for name in groups)}. Some have more.\n"
+    )
+    for name in ("create", "get", "list", "count", "update", "delete"):
+        yield _entry(f"crud.teams.{name}", getattr(crud.Group, name))
+    for group, found in groups.items():
+        for name, call in vars(type(found)).items():
+            is_own = type(found) is not crud.Group and inspect.isfunction(call)
+            if is_own and call.__doc__ and not name.startswith("_"):
+                yield _entry(f"crud.{group}.{name}", call)
+    yield from _class(crud.Listing, "listing", "crud.teams.list")
+    yield from _class(crud.NewKey, "newkey", "crud.api_keys.issue")
 
 
 def _made_class(cls: type, variable: str) -> Iterator[str]:
@@ -151,7 +213,8 @@ def _parameter(parameter: inspect.Parameter) -> str:
     text = f"{star}{parameter.name}: {_type(parameter.annotation)}"
     if parameter.default is parameter.empty:
         return text
-    return f"{text} = {'<unchanged>' if parameter.default is UNSET else repr(parameter.default)}"
+    shown = "<unchanged>" if parameter.default is UNSET else repr(parameter.default)
+    return f"{text} = {'...' if '<lambda>' in shown or len(shown) > 60 else shown}"
 
 
 def _type(annotation: Any) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import servers
 from faces.test_docs import blocks, check_output, run_console
 
 
@@ -42,6 +45,26 @@ def apart(work: Callable[[], None]) -> str:
     return printed
 
 
+def run_shell(text: str) -> str:
+    """What a script prints; port 8000 is a free one, and nothing that it started is left."""
+    text = text.replace("8000", str(servers.free_port()))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", f"{text}\nwait || true"],
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as script:
+        try:
+            printed, _ = script.communicate(timeout=120)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(script.pid, signal.SIGKILL)
+    assert script.returncode == 0, text
+    return printed
+
+
 def follow(page: Path) -> None:
     printed = ""
     for block in blocks(page):
@@ -51,6 +74,8 @@ def follow(page: Path) -> None:
             printed = apart(lambda code=code: exec(code, {"__name__": "__main__"}))  # type: ignore[misc]
         elif block.language == "text" and block.follows and printed:
             check_output(printed, block.text, place)
+        elif block.language == "sh":
+            printed = run_shell(block.text)
         elif block.language == "console":
             commands = block.text.split("\n$ ")
             for number, command in enumerate(commands):
@@ -59,7 +84,12 @@ def follow(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    import holdfast.agents.models
-    import holdfast.cli.main  # noqa: F401 - so that the children need not import it
+    # So that no child need import them.
+    import holdfast.agents.bootstrap
+    import holdfast.agents.newtable
+    import holdfast.agents.offline
+    import holdfast.agents.start
+    import holdfast.cli.main
+    import holdfast.memory  # noqa: F401
 
     follow(Path(sys.argv[1]))

@@ -27,14 +27,15 @@ def test_the_guide_is_true(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     folder.mkdir()
     first = "FIRST_SUPERUSER=ada@example.com\nFIRST_SUPERUSER_PASSWORD=choose-another\n"
-    (folder / ".env").write_text(f"HOLDFAST_URL='{url}'\n{first}")
+    key = "SECRET_KEY=sixteen-characters-or-more-that-nobody-guesses\n"
+    (folder / ".env").write_text(f"HOLDFAST_URL='{url}'\n{first}{key}")
     done = subprocess.run(
         [sys.executable, "-m", "agents.follow", str(ROOT / "docs" / "agents.md")],
         cwd=folder,
         env=clean_environment() | {"PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert (folder / "models" / "recipes.py").exists()

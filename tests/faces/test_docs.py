@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-LANGUAGES = {"python", "text", "console", "pycon", "ini", "toml", "sql"}
+LANGUAGES = {"python", "text", "console", "pycon", "ini", "toml", "sql", "sh"}
 FENCE = re.compile(r"(?m)^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 

@@ -61,8 +61,8 @@ def load(url: str | os.PathLike[str] | None = None, **options: Any) -> Settings:
     ``PASSWORD`` and ``DB``. ``HOLDFAST_POOL=null`` opens a connection for each call and closes it.
 
     Raises:
-        ConfigurationError: if a secret was left at ``changethis`` anywhere but in the environment ``local``,
-            where that is a warning; or if a value cannot be understood.
+        ConfigurationError: if a value cannot be understood, or a secret is still ``changethis``; where
+            ``ENVIRONMENT`` is ``local`` the latter is a warning.
     """
     found = variables(VARIABLES)
     environment = found.get("ENVIRONMENT", "local")
