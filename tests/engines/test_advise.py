@@ -109,3 +109,11 @@ def test_the_workload_is_what_was_recorded(shop: holdfast.Database) -> None:
         shop.update("orders", {"sum": 1.0}, {"person": n})
     found = [(advice.table, advice.columns[0]) for advice in shop.suggest_indexes()]
     assert set(found) == {("people", "mail"), ("orders", "person")}
+
+
+@pytest.mark.parametrize("sql", ["COMMIT", "DROP TABLE people", "SELECT 1; DROP TABLE people", "VACUUM"])
+def test_what_is_no_query_is_not_run(shop: holdfast.Database, sql: str) -> None:
+    found = shop.suggest_indexes([sql, "SELECT * FROM people WHERE mail = ?"])
+    assert [(advice.table, advice.columns) for advice in found] == [("people", ("mail",))]
+    assert shop.count("people") == ROWS // 4
+    assert [index["name"] for index in shop.list_indexes("people") if not index["primary_key"]] == []

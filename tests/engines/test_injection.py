@@ -219,6 +219,8 @@ AS_DEFINITIONS: dict[str, Call] = {
     "explain": lambda db, x: db.explain(f"SELECT * FROM t WHERE v = {x}"),
     "explain a statement": lambda db, x: db.explain(x),
     "explain and analyze": lambda db, x: db.explain(x, analyze=True),
+    "suggest for a statement": lambda db, x: db.suggest_indexes([x, "SELECT * FROM t WHERE v = ?"]),
+    "suggest for a condition": lambda db, x: db.suggest_indexes([f"SELECT * FROM t WHERE v = {x}"]),
     "export_query_to_csv": lambda db, x: db.export_query_to_csv(x, Path(NOWHERE)),
 }
 """In these places the caller writes SQL. It stays one expression or one statement."""

@@ -66,6 +66,7 @@ def test_nothing_is_left_of_who_is_erased(db: holdfast.Database, opened: Open) -
 def test_who_still_reads_is_told_of(url: str, opened: Open) -> None:
     ada = opened(user_id="ada")
     fill(ada, "ada")
+    ada._database._executor.timeout = 2.0
     with memory.open(url, user_id="ada") as other:
         database = other._database
         database.begin_transaction(isolation=None if "sqlite" in url or "lance" in url else "REPEATABLE READ")

@@ -68,6 +68,9 @@ def parsed(sql: str, lexicon: Lexicon, dialect: str, schema: Mapping[str, Sequen
     known: dict[str, object] = {table: dict.fromkeys(columns, "unknown") for table, columns in schema.items()}
     try:
         select = _select(sqlglot.parse_one(_named(sql, lexicon), dialect=dialect))
+        # Anything else would be run on the copy, be it COMMIT.
+        if not isinstance(select, sqlglot.exp.Query):
+            raise InvalidQuery("it looks for no rows")
         tree: Any = qualify(
             select.copy(),
             schema=known,
