@@ -471,3 +471,12 @@ def test_a_lost_connection_comes_back(url: str) -> None:
             )
             assert store.get(HERE, "k") is not None
             assert list(saver.list(None)) == []
+
+
+def test_a_namespace_that_only_begins_alike_is_another_one(db: holdfast.Database) -> None:
+    store = HoldfastStore(db)
+    for last in ("ada", "ada!", "ada-", "ada/", "ada0", "adam", "ad", "\x01"):
+        store.put(("users", last), "k", {"of": last})
+        store.put(("users", last, "below"), "k", {"of": last})
+    found = store.search(("users", "ada"), limit=99)
+    assert [item.namespace for item in found] == [("users", "ada"), ("users", "ada", "below")]

@@ -8,18 +8,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR
+from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
 
 import holdfast
 from holdfast.errors import (
@@ -31,10 +34,14 @@ from holdfast.errors import (
     TransactionError,
     ValueRefused,
 )
-from holdfast.memory.langgraph import HoldfastSaver
+from holdfast.memory.langgraph import HoldfastSaver, HoldfastStore, threads
+from holdfast.memory.langgraph.checkpoints import LONGEST_OWN
+from holdfast.memory.langgraph.serialising import Serialiser
 from holdfast.memory.langgraph.tables import BLOBS, CHECKPOINTS, WRITES
 
-LARGE = "long " * 100
+LARGE = "long " * (LONGEST_OWN // 5 + 1)
+OTHER = LARGE.replace("long", "else")
+MIDDLING = "some " * 100
 
 
 @pytest.fixture
@@ -104,11 +111,41 @@ def test_a_large_value_is_written_once_for_each_of_its_versions(
     saver: HoldfastSaver, db: holdfast.Database
 ) -> None:
     first = put(saver, {"a": LARGE, "b": LARGE}, {"a": 1, "b": 1})
-    checkpoint = made({"a": LARGE, "b": "other " * 90}, {"a": 1, "b": 2})
+    checkpoint = made({"a": LARGE, "b": OTHER}, {"a": 1, "b": 2})
     second = saver.put(first, checkpoint, {}, {"b": 2})
     assert values_of(saver, second) == checkpoint["channel_values"]
     assert values_of(saver, first) == {"a": LARGE, "b": LARGE}
     assert rows(db) == (2, 3, 0)
+
+
+@pytest.mark.parametrize("length", [100, LONGEST_OWN])
+def test_a_value_that_stays_gets_a_row_of_its_own_and_outlives_its_checkpoint(
+    saver: HoldfastSaver, db: holdfast.Database, length: int
+) -> None:
+    values = {"a": ["x" * length], "b": 0}
+    first = config = put(saver, values)
+    for number in range(1, 4):
+        checkpoint = made({**values, "b": number}, {"a": 1, "b": number + 1})
+        config = saver.put(config, checkpoint, {"run_id": "later"}, {"b": number + 1})
+    assert rows(db) == (4, 1, 0)
+    assert values_of(saver, first) == values
+    db.delete(CHECKPOINTS, {"checkpoint_id": first["configurable"]["checkpoint_id"]})
+    assert [each.checkpoint["channel_values"] for each in saver.list(named())] == [
+        {**values, "b": number} for number in (3, 2, 1)
+    ]
+    saver.delete_for_runs(["later"])
+    assert rows(db) == (0, 0, 0)
+
+
+def test_a_value_that_stays_is_found_again_without_its_parent(
+    saver: HoldfastSaver, db: holdfast.Database
+) -> None:
+    # Its parent was removed, has another version of it, or never was.
+    put(saver, {"a": MIDDLING}, {"a": 1})
+    for parent in (named(checkpoint_id="gone"), put(saver, {"a": OTHER}, {"a": 2}), named()):
+        checkpoint = made({"a": MIDDLING, "b": 1}, {"a": 1, "b": 1})
+        assert values_of(saver, saver.put(parent, checkpoint, {}, {"b": 1}))["a"] == MIDDLING
+    assert db.count(BLOBS, {"version": "1"}) == 1
 
 
 def test_branches_of_a_thread_keep_their_own_values(saver: HoldfastSaver) -> None:
@@ -122,19 +159,25 @@ def test_branches_of_a_thread_keep_their_own_values(saver: HoldfastSaver) -> Non
     }
 
 
-def test_get_tuple_is_two_statements_and_put_and_put_writes_one_write(
+def test_put_put_writes_and_get_tuple_are_one_statement_and_one_more_for_long_values(
     saver: HoldfastSaver, db: holdfast.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = put(saver, {"a": LARGE})
+    config, long = put(saver, {"a": MIDDLING}), put(saver, {"a": LARGE}, after=named("long"))
     sent: list[str] = []
     executor = db._executor
     plain_send, plain_fetch = executor.send, executor.fetch
     monkeypatch.setattr(executor, "send", lambda sql, *a: sent.append(sql) or plain_send(sql, *a))
     monkeypatch.setattr(executor, "fetch", lambda sql, *a, **k: sent.append(sql) or plain_fetch(sql, *a, **k))
     saver.get_tuple(config)
+    assert len(sent) == 1
+    sent.clear()
+    saver.get_tuple(long)
     assert len(sent) == 2
     sent.clear()
     saver.put_writes(config, [("a", 1), ("b", LARGE)], "task")
+    assert len(sent) == 1
+    sent.clear()
+    put(saver, {"a": MIDDLING, "b": MIDDLING})
     assert len(sent) == 1
     sent.clear()
     put(saver, {"a": LARGE, "b": LARGE})
@@ -222,32 +265,34 @@ def test_removing_leaves_nothing_behind_and_others_as_they_were(
     kept = put(saver, {"a": LARGE}, after=named("other"))
     saver.put_writes(kept, [("c", 1)], "task")
     first = put(saver, {"a": LARGE, "b": LARGE}, {"a": 1, "b": 1}, run_id="r1")
-    last = put(saver, {"a": LARGE, "b": "new " * 99}, {"a": 1, "b": 2}, after=first, run_id="r2")
+    last = put(saver, {"a": LARGE, "b": OTHER}, {"a": 1, "b": 2}, after=first, run_id="r2")
     for config in (first, last):
         saver.put_writes(config, [("c", 1)], "task")
     saver.delete_for_runs(["r1"])
     assert rows(db) == (2, 3, 2)
-    assert values_of(saver, last) == {"a": LARGE, "b": "new " * 99}
+    assert values_of(saver, last) == {"a": LARGE, "b": OTHER}
     saver.delete_thread("t")
     assert rows(db) == (1, 1, 1)
     assert values_of(saver, kept) == {"a": LARGE}
 
 
 def test_prune_keeps_what_the_latest_checkpoint_is_made_of(
-    saver: HoldfastSaver, db: holdfast.Database
+    saver: HoldfastSaver, db: holdfast.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(threads, "PORTION", 3)
     config = None
     for number in range(4):
-        config = put(saver, {"a": LARGE, "b": f"{number} " * 200}, {"a": 1, "b": number}, after=config)
+        config = put(saver, {"a": LARGE, "b": f"{number} {LARGE}"}, {"a": 1, "b": number}, after=config)
     saver.prune(["t"])
     assert rows(db) == (1, 2, 0)
-    assert values_of(saver, named()) == {"a": LARGE, "b": "3 " * 200}
+    assert values_of(saver, named()) == {"a": LARGE, "b": f"3 {LARGE}"}
 
 
-def test_prune_keeps_the_changes_of_a_channel_back_to_its_snapshot(saver: HoldfastSaver) -> None:
+@pytest.mark.parametrize("text", [MIDDLING, LARGE], ids=["in its row", "apart"])
+def test_prune_keeps_the_changes_of_a_channel_back_to_its_snapshot(saver: HoldfastSaver, text: str) -> None:
     configs: list[Any] = [None]
     for number in range(6):
-        values: dict[str, Any] = {"delta": [LARGE, number]} if number in (0, 2) else {}
+        values: dict[str, Any] = {"delta": [text, number]} if number in (0, 2) else {}
         config = put(
             saver,
             values,
@@ -261,7 +306,7 @@ def test_prune_keeps_the_changes_of_a_channel_back_to_its_snapshot(saver: Holdfa
     saver.prune(["t"])
     assert len(list(saver.list(named()))) == 4
     assert saver.get_delta_channel_history(config=configs[-1], channels=["delta"]) == before
-    assert before["delta"]["seed"] == [LARGE, 2]
+    assert before["delta"]["seed"] == [text, 2]
 
 
 def test_a_copied_thread_has_everything_and_lives_on_its_own(
@@ -383,6 +428,38 @@ class Custom:
         return {"value": self.value}
 
 
+class Point(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    x: int = Field(alias="the x")
+    when: datetime = datetime(2026, 1, 2, tzinfo=UTC)
+
+    @computed_field
+    def doubled(self) -> int:
+        return 2 * self.x
+
+
+class Dumping(Point):
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        return {"x": "another way"}
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+def test_our_serialiser_writes_what_langgraphs_own_writes() -> None:
+    point = Point(**{"the x": 1, "more": Decimal(2)})
+    messages = [
+        HumanMessage("hi", id="1"),
+        AIMessage("ho", tool_calls=[{"name": "f", "args": {}, "id": "2"}]),
+    ]
+    value = [point, Dumping(**{"the x": 3}), Numbers([1, 2]), messages, {"set": {point.when}}, uuid4(), None]
+    for each in (value, None, b"x", bytearray(b"x"), "x", messages[0]):
+        assert Serialiser().dumps_typed(each) == JsonPlusSerializer().dumps_typed(each)
+    with pytest.raises(TypeError):
+        Serialiser().dumps_typed(object())
+
+
 def test_only_listed_classes_come_back_as_objects(url: str) -> None:
     with HoldfastSaver(url) as saver:
         config = put(saver, {"a": Custom(1)})
@@ -431,6 +508,27 @@ def test_it_takes_part_in_the_transaction_of_the_thread(saver: HoldfastSaver, db
     assert db.count("runs") == 1
 
 
+def test_tables_that_were_made_in_a_transaction_that_is_rolled_back_are_made_again(
+    db: holdfast.Database,
+) -> None:
+    with suppress(ZeroDivisionError), db.transaction():
+        saver, store = HoldfastSaver(db), HoldfastStore(db)
+        with suppress(ZeroDivisionError), db.transaction():
+            put(saver, VALUES)
+            store.put(("n",), "k", {"v": 1})
+            raise ZeroDivisionError
+        put(saver, VALUES)
+        store.put(("n",), "k", {"v": 1})
+        assert db.count(CHECKPOINTS) == db.count("hf_store") == 1
+        raise ZeroDivisionError
+    assert CHECKPOINTS not in db.list_tables()
+    assert saver.get_tuple(named()) is None
+    assert store.get(("n",), "k") is None
+    assert values_of(saver, put(saver, VALUES)) == VALUES
+    store.put(("n",), "k", {"v": 2})
+    assert store.search(("n",))[0].value == {"v": 2}
+
+
 def test_an_asynchronous_call_in_a_transaction_is_refused(
     saver: HoldfastSaver, db: holdfast.Database
 ) -> None:
@@ -454,7 +552,7 @@ saver, store, memory = HoldfastSaver(db), HoldfastStore(db), open(db)
 stop = int(sys.argv[2])
 steps = [
     lambda: saver.put({"configurable": {"thread_id": "t", "checkpoint_ns": ""}},
-        {**empty_checkpoint(), "channel_values": {"a": "x" * 999}, "channel_versions": {"a": 1}},
+        {**empty_checkpoint(), "channel_values": {"a": "x" * 99_999}, "channel_versions": {"a": 1}},
         {}, {"a": 1}),
     lambda: store.put(("n",), "k", {"v": 1}),
     lambda: memory.insert(Passage("a memory")),

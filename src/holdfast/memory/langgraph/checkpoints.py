@@ -1,7 +1,8 @@
 """Checkpoints as rows, and back.
 
-Small values lie in the row of their checkpoint. Larger ones are kept once for each version of their channel,
-so that a checkpoint costs what changed since the one before.
+Small values lie in the row of their checkpoint, and so do larger ones that are new with it, unless they are
+too long together. What the next checkpoint still has is then kept once for each version of its channel, so
+that a checkpoint costs what changed since the one before, which is one row as a rule.
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ from holdfast.types.text import storable
 
 _dumps = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 Row = tuple[Any, ...]
+Dumped = tuple[str, bytes]
+"""A value as the serialiser wrote it: its kind and its bytes."""
 Place = tuple[str, str, str]
 """The thread, the namespace and the id of a checkpoint."""
 LONGEST_SMALL = 256
+LONGEST_OWN = 16_384
+"""Bytes of the new values of large channels that lie in the row of their checkpoint."""
 MOST_AT_ONCE = 500
 
 
@@ -65,6 +70,9 @@ _TUPLE = (
     f'LEFT JOIN "{WRITES}" AS w ON w."thread_id" = ? AND w."checkpoint_ns" = ? '
     'AND w."checkpoint_id" = c."checkpoint_id"'
 )
+_PLACE = '"thread_id" = ? AND "checkpoint_ns" = ? AND "checkpoint_id" = ?'
+AFTER = ' AND ("checkpoint_id", "thread_id", "checkpoint_ns") < (?, ?, ?)'
+"""The condition on what comes after a checkpoint in the order of a page."""
 _LATEST = _TUPLE.format("")
 _THE_ONE = _TUPLE.format(' AND "checkpoint_id" = ?')
 
@@ -78,6 +86,8 @@ class Stored:
     checkpoint: Checkpoint
     large: list[str]
     metadata: CheckpointMetadata
+    own: Mapping[str, Dumped]
+    "The values of large channels that are in its row."
     writes: list[Row] = field(default_factory=list)
 
     def blobs(self) -> Iterator[Row]:
@@ -108,18 +118,66 @@ class Rows:
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
         large = [name for name, value in values.items() if not _is_small(value) and name in versions]
         small = {name: value for name, value in values.items() if name not in large} if large else values
-        whole = [{**checkpoint, "channel_values": small}, large, metadata]
+        own: dict[str, Dumped] = {}
+        blobs: list[Row] = []
+        if large:
+            own, blobs = self._parted(place, parent_id, checkpoint, large, new_versions)
+            large = [name for name in large if name not in own]
+        whole = [{**checkpoint, "channel_values": small}, large, metadata, own]
         kind, data = self._dumped(whole, "the checkpoint")
         run_id = metadata.get("run_id")
         run_id = run_id if isinstance(run_id, str) and is_storable(run_id) else None
         written_at = time.time_ns() // 1000
         row = (*place, parent_id, run_id, kind, data, _document(metadata), written_at)
-        blobs: list[Row] = []
+        self._write(row, blobs)
+
+    def _parted(
+        self,
+        place: Place,
+        parent_id: str | None,
+        checkpoint: Checkpoint,
+        large: Sequence[str],
+        new_versions: ChannelVersions,
+    ) -> tuple[dict[str, Dumped], list[Row]]:
+        """The values of large channels: those for the row of the checkpoint, and those that get their own."""
+        values, own, length = checkpoint["channel_values"], {}, 0
         for name in large:
             if name in new_versions:
-                key = (*place[:2], storable(name), storable(str(new_versions[name])))
-                blobs.append((*key, *self._dumped(values[name], "a channel's value")))
-        self._write(row, blobs)
+                own[storable(name)] = dumped = self._dumped(values[name], "a channel's value")
+                length += len(dumped[1])
+        blobs = (
+            []
+            if len(own) == len(large)
+            else self._older(place, parent_id, checkpoint, set(large) - own.keys())
+        )
+        if length > LONGEST_OWN:
+            blobs += [(*place[:2], name, _version(new_versions[name]), *own[name]) for name in own]
+            own = {}
+        return own, blobs
+
+    def _older(
+        self, place: Place, parent_id: str | None, checkpoint: Checkpoint, names: Iterable[str]
+    ) -> list[Row]:
+        """Rows for those values, new with an earlier checkpoint, that have none of their own yet."""
+        thread_id, namespace, _ = place
+        versions = checkpoint["channel_versions"]
+        parents = [] if parent_id is None else self.page(_PLACE, (thread_id, namespace, parent_id), 1)
+        blobs: list[Row] = []
+        unknown: dict[Row, str] = {}
+        for name in names:
+            key = (thread_id, namespace, storable(name), _version(versions[name]))
+            same = [
+                each for each in parents if each.checkpoint["channel_versions"].get(name) == versions[name]
+            ]
+            if same and name in same[0].own:
+                blobs.append((*key, *same[0].own[name]))
+            elif not same or name not in same[0].large:
+                unknown[key] = name
+        for key, _ in self.among(BLOBS, KEYS[BLOBS], (), list(unknown)):
+            del unknown[key]
+        for key, name in unknown.items():
+            blobs.append((*key, *self._dumped(checkpoint["channel_values"][name], "a channel's value")))
+        return blobs
 
     def _write(self, row: Row, blobs: list[Row]) -> None:
         executor = self.executor
@@ -193,8 +251,8 @@ class Rows:
 
     def _stored(self, row: Sequence[Any]) -> Stored:
         thread_id, namespace, checkpoint_id, parent_id, kind, data = row
-        checkpoint, large, metadata = self._loaded(kind, data)
-        return Stored((thread_id, namespace, checkpoint_id), parent_id, checkpoint, large, metadata)
+        checkpoint, large, metadata, own = self._loaded(kind, data)
+        return Stored((thread_id, namespace, checkpoint_id), parent_id, checkpoint, large, metadata, own)
 
     def _loaded(self, kind: str, data: bytes) -> Any:
         try:
@@ -248,6 +306,8 @@ class Rows:
 
     def _tuple(self, stored: Stored, values: Mapping[Any, Row]) -> CheckpointTuple:
         checkpoint = stored.checkpoint
+        for name, (kind, data) in stored.own.items():
+            checkpoint["channel_values"][name] = self._loaded(kind, data)
         for key in stored.blobs():
             if key in values:
                 checkpoint["channel_values"][key[2]] = self._loaded(*values[key])
@@ -283,6 +343,10 @@ def _joining(table: str, keys: tuple[str, ...], names: tuple[str, ...], count: i
 def _order_of_writes(row: Row) -> tuple[str, str, int]:
     task_id, index, *_, task_path = row
     return task_path, task_id, index
+
+
+def _version(given: Any) -> str:
+    return storable(str(given))
 
 
 def _is_small(value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.checkpoint.base import CheckpointTuple
 
 from holdfast.engines.base import Engine
-from holdfast.memory.langgraph.checkpoints import Place, Rows, Stored, is_storable
+from holdfast.memory.langgraph.checkpoints import AFTER, Place, Rows, Stored, is_storable
 from holdfast.memory.langgraph.tables import CHECKPOINTS, KEYS
 from holdfast.types.codec import INT64_MAX, INT64_MIN
 
@@ -76,7 +76,7 @@ class Query:
     def _page(self, rows: Rows, count: int) -> list[Stored]:
         condition, given = self.condition, self.given
         if self.last is not None:
-            condition = f'{condition} AND ("checkpoint_id", "thread_id", "checkpoint_ns") < (?, ?, ?)'
+            condition += AFTER
             given = [*given, self.last[2], self.last[0], self.last[1]]
         found = rows.page(condition, given, count) if count else []
         if found:

@@ -20,7 +20,6 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from holdfast.core.rows import count_argument
 from holdfast.database import Database
@@ -29,6 +28,7 @@ from holdfast.memory.face import Face
 from holdfast.memory.langgraph import tables
 from holdfast.memory.langgraph.checkpoints import Place, Rows, config_of
 from holdfast.memory.langgraph.listing import Query
+from holdfast.memory.langgraph.serialising import Serialiser
 from holdfast.memory.langgraph.threads import STRATEGIES, Threads
 from holdfast.types.text import storable
 
@@ -61,7 +61,7 @@ class HoldfastSaver(Face, BaseCheckpointSaver[str]):
         allowed_classes: Sequence[type | tuple[str, str]] = (),
     ) -> None:
         if serde is None:
-            serde = JsonPlusSerializer(allowed_msgpack_modules=tuple(allowed_classes) or None)
+            serde = Serialiser(allowed_msgpack_modules=tuple(allowed_classes) or None)
         elif allowed_classes:
             raise ConfigurationError(
                 "allowed_classes= is for the serialiser of our own", hint="leave serde= out"
@@ -70,7 +70,7 @@ class HoldfastSaver(Face, BaseCheckpointSaver[str]):
         BaseCheckpointSaver.__init__(self, serde=serde)
         Face.__init__(self, url_or_database)
         try:
-            tables.ensure(self._executor)
+            self._settle()
         except BaseException:
             self.close()
             raise
@@ -78,8 +78,15 @@ class HoldfastSaver(Face, BaseCheckpointSaver[str]):
     def setup(self) -> None:
         """Do nothing: the tables are there already. It is there for code that calls it."""
 
+    def _settle(self) -> None:
+        tables.ensure(self._executor)
+        # Tables that were made in a transaction go with it when it is rolled back.
+        self._is_settled = not self._executor.in_transaction
+
     @property
     def _rows(self) -> Rows:
+        if not self._is_settled:
+            self._settle()
         # Of the present serialiser: LangGraph gives a copy of a saver another one.
         return Rows(self._executor, self.serde)
 

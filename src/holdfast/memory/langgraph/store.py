@@ -96,7 +96,7 @@ class HoldfastStore(Face, BaseStore):
         self._sweeper: threading.Thread | None = None
         Face.__init__(self, url_or_database)
         try:
-            self._items = self._opened()
+            self._settle()
         except BaseException:
             self.close()
             raise
@@ -111,6 +111,17 @@ class HoldfastStore(Face, BaseStore):
                 "index= says no embed", hint="{'dims': 384, 'embed': a function}"
             ) from exc
         self._fields = [_path(given) for given in index.get("fields") or ["$"]]
+
+    def _settle(self) -> None:
+        self._made = self._opened()
+        # Tables that were made in a transaction go with it when it is rolled back.
+        self._is_settled = not self._executor.in_transaction
+
+    @property
+    def _items(self) -> Items:
+        if not self._is_settled:
+            self._settle()
+        return self._made
 
     def _opened(self) -> Items:
         kind = tables.ensure_items(self._executor)

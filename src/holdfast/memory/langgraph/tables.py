@@ -1,10 +1,12 @@
 """The tables of LangGraph's checkpoints and items; this module needs no LangGraph.
 
-A row of ``hf_checkpoints`` is a checkpoint without the values of its large channels: ``data`` holds, as the
-serialiser named in ``kind`` wrote it, the checkpoint with its small values, the names of its large
-channels, and the metadata. ``metadata`` is a copy of the latter to filter by and to read, without what
-JSON cannot hold. A value of a large channel is a row of ``hf_checkpoint_blobs``, shared by all checkpoints
-that have that version of it. ``hf_checkpoint_writes`` has what tasks wrote before the next checkpoint was
+A row of ``hf_checkpoints`` is a checkpoint: ``data`` holds, as the serialiser named in ``kind`` wrote it,
+the checkpoint with its small values, the names of the large channels whose values lie elsewhere, the
+metadata, and the values of the other large channels, each as the kind and the bytes that the serialiser
+made of it. ``metadata`` is a copy of the metadata to filter by and to read, without what JSON cannot hold. A
+value that lies elsewhere is a row of ``hf_checkpoint_blobs``, shared by all checkpoints that have that
+version of its channel: one that is long, or that an earlier checkpoint has in its row.
+``hf_checkpoint_writes`` has what tasks wrote before the next checkpoint was
 made, which may be there before its own checkpoint is.
 
 A row of ``hf_store`` is an item of a store: ``namespace`` has its labels with dots between them, ``n``

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.transaction import Transaction
 from holdfast.errors import AlreadyExists, NotFoundError
-from holdfast.memory.langgraph.checkpoints import MOST_AT_ONCE, Rows, Stored
+from holdfast.memory.langgraph.checkpoints import AFTER, MOST_AT_ONCE, Rows, Stored
 from holdfast.memory.langgraph.tables import BLOBS, CHECKPOINTS, COLUMNS, KEYS, WRITES
 
 STRATEGIES = ("keep_latest", "delete")
+PORTION = 100
 _TABLES = (WRITES, BLOBS, CHECKPOINTS)
 
 
@@ -48,8 +49,15 @@ class Threads:
             for stored_ones in found.values():
                 self._remove(stored_ones)
 
-    def _read(self, condition: str, given: Sequence[Any]) -> list[Stored]:
-        return self.rows.page(condition, given, 2**62)
+    def _read(self, condition: str, given: Sequence[Any]) -> Iterator[Stored]:
+        """What satisfies a condition, read some at a time, without the values that are in its rows."""
+        below, last = "", tuple[str, ...]()
+        while found := self.rows.page(condition + below, [*given, *last], PORTION):
+            for stored in found:
+                stored.own = dict.fromkeys(stored.own, ("", b""))
+                yield stored
+            thread_id, namespace, checkpoint_id = found[-1].place
+            below, last = AFTER, (checkpoint_id, thread_id, namespace)
 
     def _remove(self, gone: Sequence[Stored]) -> None:
         """Remove checkpoints of one namespace, and the values that no other one has."""
@@ -127,4 +135,4 @@ class Threads:
     def _valued(self, stored: Stored) -> set[str]:
         """The channels whose value is kept with this checkpoint."""
         found = self.rows.among(BLOBS, KEYS[BLOBS], (), stored.blobs())
-        return {*stored.checkpoint["channel_values"], *(key[2] for key, _ in found)}
+        return {*stored.checkpoint["channel_values"], *stored.own, *(key[2] for key, _ in found)}
