@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from holdfast.cli import output
 from holdfast.errors import ConfigurationError, MigrationError
 
 if TYPE_CHECKING:
+    from holdfast.agents.migrate import Done
     from holdfast.agents.project import Project
     from holdfast.database import Database
 
@@ -51,6 +53,13 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr if line.startswith("warning: ") else sys.stdout)
 
 
+def _migrated(verb: Callable[..., Done], to: str, url: str | None, project: Path, **how: Any) -> None:
+    with _open(url) as db:
+        done = verb(db, to, project=_project(project), tell=_say, **how)
+    if not done.revisions:
+        print("nothing to do: the database is there already")
+
+
 @migrations.command()
 def upgrade(
     to: Annotated[
@@ -65,18 +74,7 @@ def upgrade(
     """Run the migrations that have not run yet; each is all or nothing."""
     from holdfast.agents import migrate
 
-    how = {"locks": lock_timeout, "retries": retries}
-    with _open(url) as db:
-        done = migrate.upgrade(
-            db,
-            to,
-            project=_project(project),
-            backup=not no_backup,
-            tell=_say,
-            **how,  # type: ignore[arg-type]
-        )
-    if not done.revisions:
-        print("nothing to do: the database is there already")
+    _migrated(migrate.upgrade, to, url, project, backup=not no_backup, locks=lock_timeout, retries=retries)
 
 
 @migrations.command(context_settings={"ignore_unknown_options": True})
@@ -94,18 +92,7 @@ def downgrade(
     """Undo migrations; what is in the tables that go is in the backup."""
     from holdfast.agents import migrate
 
-    how = {"locks": lock_timeout, "retries": retries}
-    with _open(url) as db:
-        done = migrate.downgrade(
-            db,
-            to,
-            project=_project(project),
-            backup=not no_backup,
-            tell=_say,
-            **how,  # type: ignore[arg-type]
-        )
-    if not done.revisions:
-        print("nothing to do: the database is there already")
+    _migrated(migrate.downgrade, to, url, project, backup=not no_backup, locks=lock_timeout, retries=retries)
 
 
 @migrations.command()
