@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
 import holdfast
-from holdfast.errors import ConfigurationError, TransactionError
+from holdfast.errors import ConfigurationError, InvalidQuery, TransactionError
 
 ROWS = 20_000
 
@@ -117,3 +118,9 @@ def test_what_is_no_query_is_not_run(shop: holdfast.Database, sql: str) -> None:
     assert [(advice.table, advice.columns) for advice in found] == [("people", ("mail",))]
     assert shop.count("people") == ROWS // 4
     assert [index["name"] for index in shop.list_indexes("people") if not index["primary_key"]] == []
+
+
+@pytest.mark.parametrize("workload", ["SELECT 1", [None], [5], [b"SELECT 1"]])
+def test_a_workload_is_a_list_of_texts(db: holdfast.Database, workload: Any) -> None:
+    with pytest.raises(InvalidQuery, match="list of statements"):
+        db.suggest_indexes(workload)

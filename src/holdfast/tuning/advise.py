@@ -96,12 +96,15 @@ def suggest(executor: Executor, workload: Iterable[str], most_rows: int = MOST_R
         raise TransactionError(
             "suggest_indexes cannot be part of a transaction", hint="commit or roll back first"
         )
+    statements = [] if isinstance(workload, str) else list(workload)
+    if isinstance(workload, str) or not all(isinstance(sql, str) for sql in statements):
+        raise InvalidQuery("the workload is a list of statements, each a text")
     catalog = executor.engine.catalog
     schema = {table: list(executor.describe(table).names) for table in catalog.tables(executor.run)}
     found = Advices()
     found.skipped = {}
     read: dict[str, Parsed] = {}
-    for sql in workload:
+    for sql in statements:
         name = fingerprint(sql, executor.engine.lexicon)
         try:
             read[name] = parsed(sql, executor.engine.lexicon, executor.engine.name, schema)
