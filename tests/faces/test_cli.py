@@ -271,6 +271,17 @@ def test_version_and_help(tmp_path):
     assert (bare.returncode, bare.stderr) == (2, "")
 
 
+@pytest.mark.parametrize("moment", ["_run", "app"])
+def test_ctrl_c_at_any_moment_is_one_word(moment):
+    interrupted = (
+        "import sys\nfrom holdfast.cli import main\n"
+        f"def {moment}(*args, **kwargs): raise KeyboardInterrupt\n"
+        f"main.{moment} = {moment}\nmain.run(['--version'])"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted\n")
+
+
 def test_a_reader_that_has_seen_enough_causes_no_traceback(tmp_path):
     path = tmp_path / "many.db"
     with holdfast.connect(path) as db:

@@ -68,7 +68,7 @@ def _options(
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run the program and leave with its exit code: 0, 1 if it failed, 2 if it was called wrongly."""
+    """Run the program and leave with its exit code: 0, 1 if it failed, 2 if called wrongly, 130 at Ctrl-C."""
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -76,6 +76,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
         # The reader of the pipe has seen enough; Python would complain once more while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except KeyboardInterrupt:
+        # Within a command Typer answers the signal; this one came just before or after it.
+        print("Interrupted", file=sys.stderr)
+        code = 130
     sys.exit(code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -383,9 +384,8 @@ def test_no_message_holds_the_value() -> None:
                           "TIMESTAMPTZ", "BLOB", "UUID"):  # fmt: skip
             with pytest.raises(ValueRefused) as refusal:
                 types.codec(type_text).encode(secret)
-            assert "918273" not in str(refusal.value)
-            assert refusal.value.__cause__ is None
-            assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
+            shown = traceback.format_exception(refusal.value)
+            assert "918273" not in "".join(shown)
 
 
 @pytest.mark.parametrize(
