@@ -480,3 +480,26 @@ def test_a_namespace_that_only_begins_alike_is_another_one(db: holdfast.Database
         store.put(("users", last, "below"), "k", {"of": last})
     found = store.search(("users", "ada"), limit=99)
     assert [item.namespace for item in found] == [("users", "ada"), ("users", "ada", "below")]
+
+
+@pytest.mark.parametrize("is_there_before", [False, True])
+def test_a_put_without_an_index_at_the_same_moment_leaves_no_vector_of_the_other(
+    url: str, is_there_before: bool
+) -> None:
+    with holdfast.connect(url) as db, HoldfastStore(url, index=INDEX) as indexed, HoldfastStore(url) as plain:
+        ours = HoldfastStore(db, index=INDEX)
+        if is_there_before:
+            indexed.put(HERE, "k", {"text": "the first"})
+        other = threading.Thread(target=plain.put, args=(HERE, "k", {"text": "the last"}))
+        with db.transaction():
+            ours.put(HERE, "k", {"text": "the one between"})
+            other.start()
+            # A file lets nobody else write meanwhile; a server has a list of those that wait.
+            while not url.startswith("sqlite") and other.is_alive():
+                if db.query("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                    break
+                time.sleep(0.01)
+        other.join()
+        assert plain.get(HERE, "k").value == {"text": "the last"}
+        assert db.count(VECTORS) == 0
+        assert [item.score for item in indexed.search(HERE, query="the one between")] == [None]

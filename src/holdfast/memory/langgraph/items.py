@@ -28,10 +28,18 @@ _WRITTEN = ("namespace", "key", "value", "created_at", "updated_at", "ttl", "exp
 _NAMES = ", ".join(f'"{name}"' for name in _WRITTEN)
 _ON_CONFLICT = (
     'ON CONFLICT ("namespace", "key") DO UPDATE SET "value" = excluded."value", '
-    '"updated_at" = excluded."updated_at", "ttl" = excluded."ttl", "expires_at" = excluded."expires_at", '
+    # Each version of an item is of another moment, whatever the clocks say.
+    f'"updated_at" = CASE WHEN "{ITEMS}"."updated_at" < excluded."updated_at" '
+    f'THEN excluded."updated_at" ELSE "{ITEMS}"."updated_at" + 1 END, '
+    '"ttl" = excluded."ttl", "expires_at" = excluded."expires_at", '
     # One that has expired is gone, be it still there.
     f'"created_at" = CASE WHEN "{ITEMS}"."expires_at" <= excluded."updated_at" '
     f'THEN excluded."created_at" ELSE "{ITEMS}"."created_at" END'
+)
+# Of the version that the statement saw when it began, with its vectors.
+_IF_UNCHANGED = (
+    f'WHERE "{ITEMS}"."updated_at" = (SELECT seen."updated_at" FROM "{ITEMS}" AS seen '
+    'WHERE seen."namespace" = excluded."namespace" AND seen."key" = excluded."key")'
 )
 
 
@@ -77,15 +85,22 @@ class Items:
         kept = [put for put in puts if put.value is not None]
         now = _now()
         rows = [self._row(put, now) for put in kept]
-        is_one = not gone and len(kept) <= MOST_AT_ONCE and not any(put.vectors for put in kept)
-        if is_one and self._executor.engine.features.writes_in_with:
-            self._executor.run(f"WITH old AS ({_forget(len(rows))}) {_insert(len(rows))}", _flat(kept, rows))
+        is_plain = len(puts) == 1 and bool(kept) and not kept[0].vectors
+        if is_plain and self._executor.engine.features.writes_in_with and self._put_at_once(kept[0], rows[0]):
             return
         with Transaction(self._executor):
             for some in _portions(gone):
                 self._executor.run(f'DELETE FROM "{ITEMS}" WHERE {_among(len(some))}', _joined(some))
             for at in range(0, len(rows), MOST_AT_ONCE):
                 self._put(kept[at : at + MOST_AT_ONCE], rows[at : at + MOST_AT_ONCE])
+
+    def _put_at_once(self, put: Put, row: Row) -> bool:
+        """Write an item without vectors by one statement, unless another transaction is changing it.
+
+        What that has written is nothing that the statement can see, and its vectors would stay.
+        """
+        sql = f"WITH old AS ({_forget(1)}) {_insert(1)} {_IF_UNCHANGED}"
+        return bool(self._executor.run(sql, [*put.place, *row]).rowcount)
 
     def _row(self, put: Put, now: int) -> Row:
         value = self._codec.encode(dict(put.value or {}))
@@ -272,10 +287,6 @@ def _among(count: int) -> str:
 @cache
 def _forget(count: int) -> str:
     return f'DELETE FROM "{VECTORS}" WHERE "n" IN (SELECT "n" FROM "{ITEMS}" WHERE {_among(count)})'
-
-
-def _flat(puts: Sequence[Put], rows: Sequence[Row]) -> list[Any]:
-    return [*_joined([put.place for put in puts]), *_joined(rows)]
 
 
 @cache
