@@ -142,6 +142,31 @@ def run_console(text: str, place: str) -> None:
             check_output(out.getvalue(), written.rstrip(), place)
 
 
+def test_pictures_are_wide_enough_to_read(tmp_path: Path) -> None:
+    """Letters of the parts that are drawn of 120 tables are 8 pixels high, or more, in what is kept."""
+    from PIL import Image
+
+    from holdfast.inspection import scene
+
+    script = runpy.run_path(str(DOCS / "pictures.py"))
+    assert {path.name for path in (DOCS / "pictures").iterdir()} == set(script["PICTURES"])
+    with holdfast.connect(":memory:") as db:
+        script["build"](db)
+        assert len(db.list_tables()) == 120
+        for name, options in script["PICTURES"].items():
+            svg = holdfast.inspect(db).generate_schema_diagram(tmp_path / "x.svg", **options).read_text()
+            width = float(re.findall(r'width="([0-9.]+)pt"', svg)[0])
+            with Image.open(DOCS / "pictures" / name) as picture:
+                assert picture.width * scene.NAME / width >= 8
+                assert abs(picture.height / picture.width - _height(svg) / width) < 0.02, (
+                    "run docs/pictures.py"
+                )
+
+
+def _height(svg: str) -> float:
+    return float(re.findall(r'height="([0-9.]+)pt"', svg)[0])
+
+
 def test_a_wrong_output_is_noticed() -> None:
     assert agrees("a\nb  \nc\n", "a\nb\nc")
     assert agrees("a\nb\nc\n", "a\n...\nc")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import MissingDependency
-from holdfast.inspection import drawing, scene
+from holdfast.inspection import drawing, focus, scene
 from holdfast.inspection.diagram import dot, mermaid
 from holdfast.inspection.layers import Link, Size
 from holdfast.inspection.layout import Layout, arrange
@@ -296,3 +296,48 @@ def test_dot_has_every_table_column_and_reference():
     assert '"x<y>&z":w1:w -> "a\\"b":e0:e;' in text
     assert '"back\\\\slash":w1:w' in text
     assert '"--":w0:w -> "gone";' in text
+
+
+def chain() -> Schema:
+    """shop_a <- shop_b <- shop_c, ware_d <- shop_c, and two that stand alone."""
+    names = ("shop_a", "shop_b", "shop_c", "ware_d", "ware_e", "log")
+    key = Attribute("id", "INTEGER", primary_key=True)
+    entities = tuple(Entity(name, (key, Attribute("body", "TEXT"))) for name in names)
+    pairs = (("shop_b", "shop_a"), ("shop_c", "shop_b"), ("shop_c", "ware_d"), ("shop_c", "shop_c"))
+    return Schema(entities, tuple(Reference(a, ("id",), b, ("id",)) for a, b in pairs))
+
+
+def test_near_goes_both_ways_and_marks_the_middle():
+    found = focus.near(chain(), ["shop_b"], 1)
+    assert [item.name for item in found.entities] == ["shop_a", "shop_b", "shop_c"]
+    assert [item.name for item in found.entities if item.is_central] == ["shop_b"]
+    assert len(found.references) == 3
+    assert len(focus.near(chain(), ["shop_a"], 3).entities) == 4
+    assert focus.near(chain(), ["log"], 5).references == ()
+
+
+def test_groups_list_their_tables_and_refer_to_each_other():
+    found = focus.grouped(chain(), "prefix")
+    assert [(item.name, len(item.attributes)) for item in found.entities] == [
+        ("shop", 3),
+        ("ware", 2),
+        ("log", 0),
+    ]
+    assert found.references == (Reference("shop", ("shop_c",), "ware", ("ware_d",)),)
+    assert found.entities[0].attributes[0] == Attribute("shop_a", "2 columns")
+    connected = focus.grouped(chain(), "connected")
+    assert [item.name for item in connected.entities] == ["around shop_a", "ware_e", "log"]
+    assert connected.references == ()
+    assert not any(item.is_light for item in (*found.entities, *connected.entities))
+
+
+def test_what_is_left_out_is_said():
+    shown = focus.with_columns(chain(), "keys")
+    texts = [item.text for item in scene.scene(shown).items if isinstance(item, scene.Text)]
+    assert texts.count("… 1 more") == len(shown.entities)
+    assert dot(shown).count("… 1 more") == len(shown.entities)
+    bare = scene.scene(focus.with_columns(chain(), "none"))
+    assert [item.text for item in bare.items if isinstance(item, scene.Text)] == [
+        item.name for item in chain().entities
+    ]
+    assert not any(item.dashed for item in bare.items if isinstance(item, scene.Shape))

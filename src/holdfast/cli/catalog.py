@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,18 +95,54 @@ def summary(url: opening.URL) -> None:
         print(db.summary)
 
 
+class Shown(StrEnum):
+    """Columns that a diagram shows."""
+
+    keys = "keys"
+    all = "all"
+    none = "none"
+
+
+class Group(StrEnum):
+    """What puts tables into one box."""
+
+    prefix = "prefix"
+    connected = "connected"
+
+
 def diagram(
     url: opening.URL,
     path: Annotated[
         Path,
         typer.Argument(metavar="FILE", help="The picture: .png, .svg, .mmd or .dot.", show_default=False),
     ],
+    around: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE", help="Draw what is near it; may be repeated.", show_default=False),
+    ] = None,
+    depth: Annotated[int, typer.Option(min=0, help="How many references away is near.")] = 1,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE", help="Draw this table; may be repeated.", show_default=False),
+    ] = None,
+    columns: Annotated[Shown, typer.Option(help="The columns to show.")] = Shown.keys,
+    group: Annotated[
+        Group | None,
+        typer.Option(help="One box for tables of one prefix, or that are connected.", show_default=False),
+    ] = None,
 ) -> None:
-    """Draw the tables and their foreign keys."""
+    """Draw the tables and their foreign keys, or those around some of them."""
     import holdfast
 
     with opening.to_read(url) as db:
-        holdfast.inspect(db).generate_schema_diagram(path)
+        holdfast.inspect(db).generate_schema_diagram(
+            path,
+            table or None,
+            around=around or None,
+            depth=depth,
+            columns=columns.value,
+            group=group.value if group else None,
+        )
     print(f"wrote {path}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from holdfast.core import indexes
 from holdfast.core.executor import Executor
@@ -80,19 +80,36 @@ class Inspector:
         return self._executor.engine.catalog.create_sql(self._executor.run, table)
 
     def generate_schema_diagram(
-        self, path: str | os.PathLike[str], tables: Sequence[str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        tables: Sequence[str] | None = None,
+        *,
+        around: str | Sequence[str] | None = None,
+        depth: int = 1,
+        columns: Literal["keys", "all", "none"] = "keys",
+        group: Literal["prefix", "connected"] | None = None,
     ) -> Path:
-        """Draw the tables with their columns, keys and references, and return the path of the picture.
+        """Draw the tables with their keys and references, and return the path of the picture.
 
         The extension says how: ``.svg`` and ``.png`` are pictures, ``.mmd`` is Mermaid's text and ``.dot``
-        is Graphviz's. Only ``.png`` needs a package, matplotlib. ``tables`` limits the diagram to those named
-        (and the names of what they refer to); otherwise it shows all tables and views.
+        is Graphviz's. Only ``.png`` needs something: matplotlib, or Graphviz's program ``dot``.
+
+        Of a large schema draw a part: what is within ``depth`` references ``around`` some tables, in either
+        direction; or only the ``tables`` named (and the names of what they refer to). Or draw a map of it
+        all: ``group="prefix"`` has one box for the tables whose names begin alike up to an underscore, and
+        ``group="connected"`` one for those that refer to each other. ``columns`` are those of ``"keys"``,
+        ``"all"`` or ``"none"``; how many are left out is said.
+
+        >>> holdfast.inspect(db).generate_schema_diagram("runs.svg", around="runs", depth=2).name
+        'runs.svg'
 
         Raises:
-            ConfigurationError: if the extension is another one, or the folder is not there.
+            ConfigurationError: if the extension or an option is another one, or the folder is not there.
             MissingDependency: if a PNG cannot be drawn; the hint is the pip line.
             TableNotFound: with the nearest name there is.
         """
         from holdfast.inspection import diagram
 
-        return diagram.write(self._executor, Path(path), tables)
+        return diagram.write(
+            self._executor, Path(path), tables, around=around, depth=depth, columns=columns, group=group
+        )

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 from holdfast.core.executor import Executor
-from holdfast.errors import ConfigurationError
+from holdfast.errors import ConfigurationError, MissingDependency
 from holdfast.folders import replacing
+from holdfast.inspection.focus import Columns, Grouping, check, grouped, near, with_columns
 from holdfast.inspection.model import Attribute, Entity, Schema, read_schema
 
 
-def write(executor: Executor, path: Path, tables: Sequence[str] | None = None) -> Path:
+def write(
+    executor: Executor,
+    path: Path,
+    tables: Sequence[str] | None = None,
+    *,
+    around: str | Sequence[str] | None = None,
+    depth: int = 1,
+    columns: Columns = "keys",
+    group: Grouping | None = None,
+) -> Path:
     """Draw the schema into ``path``, whose extension says how; the file is whole or as it was."""
+    check(columns, group, depth)
+    if tables is not None and around is not None:
+        raise ConfigurationError("give either the tables or those around which to draw, not both")
     extension = path.suffix.lower()
     if extension not in _RENDERERS:
         known = ", ".join(_RENDERERS)
@@ -26,7 +41,12 @@ def write(executor: Executor, path: Path, tables: Sequence[str] | None = None) -
         raise ConfigurationError(f"the folder {path.parent} does not exist", hint="create it first")
     if path.is_dir():
         raise ConfigurationError(f"{path} is a directory", hint="name a file in it")
-    _publish(path, _RENDERERS[extension](read_schema(executor, tables)))
+    schema = read_schema(executor, tables)
+    if around is not None:
+        centres = [around] if isinstance(around, str) else around
+        schema = near(schema, [executor.describe(name).name for name in centres], depth)
+    schema = grouped(schema, group) if group else with_columns(schema, columns)
+    _publish(path, _RENDERERS[extension](schema))
     return path
 
 
@@ -117,8 +137,8 @@ def _dot_text(text: str) -> str:
 
 
 def _dot_table(entity: Entity) -> str:
-    style = ' STYLE="dashed"' if entity.is_view or not entity.attributes else ""
-    colour = "#ffffff" if style else "#dde6f0"
+    style = ' STYLE="dashed"' if entity.is_light else ""
+    colour = "#ffffff" if style else "#ffe2a8" if entity.is_central else "#dde6f0"
     title = f"<I>{_dot_text(entity.name)}</I>" if style else f"<B>{_dot_text(entity.name)}</B>"
     rows = [f'<TR><TD COLSPAN="3" BGCOLOR="{colour}">{title}</TD></TR>']
     for number, item in enumerate(entity.attributes):
@@ -129,6 +149,10 @@ def _dot_table(entity: Entity) -> str:
             f'<TD ALIGN="LEFT" SIDES="B">{name}</TD>'
             f'<TD ALIGN="LEFT" SIDES="BR" PORT="e{number}">'
             f'<FONT COLOR="#66727f">{_dot_text(item.type) or " "}</FONT></TD></TR>'
+        )
+    if entity.omitted and entity.attributes:
+        rows.append(
+            f'<TR><TD COLSPAN="3" ALIGN="LEFT"><FONT COLOR="#66727f">… {entity.omitted} more</FONT></TD></TR>'
         )
     return (
         f'<TABLE BORDER="1" CELLBORDER="1" CELLSPACING="0" CELLPADDING="3" COLOR="#8c9bab"{style}>'
@@ -143,9 +167,24 @@ def _svg(schema: Schema) -> bytes:
 
 
 def _png(schema: Schema) -> bytes:
+    """By matplotlib; without it by Graphviz, which has no place for every way but needs no package."""
     from holdfast.inspection import drawing, scene
 
-    return drawing.png(scene.scene(schema))
+    try:
+        return drawing.png(scene.scene(schema))
+    except MissingDependency:
+        program = shutil.which("dot")
+        if program is None:
+            raise
+    done = subprocess.run(  # noqa: S603 - a program by its path, and what it reads is quoted
+        [program, "-Tpng", "-Gdpi=150"], input=dot(schema).encode(), capture_output=True, check=False
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"Graphviz could not draw it: {said}", hint="write .svg, .mmd or .dot, which need nothing"
+        )
+    return done.stdout
 
 
 _RENDERERS: Mapping[str, Callable[[Schema], bytes]] = {

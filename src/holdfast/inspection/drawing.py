@@ -11,7 +11,7 @@ from typing import Any
 from holdfast.errors import MissingDependency
 from holdfast.inspection.scene import MARGIN, Scene, Shape, Text
 
-_DPI, _MOST_PIXELS = 200, 20_000
+_DPI, _FEWEST_DPI, _WIDTH, _MOST_PIXELS = 200, 100, 3200, 20_000
 # Fonts that have what DejaVu Sans lacks, where they are installed.
 _WIDE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans JP", "Hiragino Sans", "Yu Gothic", "IPAexGothic", "WenQuanYi Zen Hei",
@@ -59,7 +59,7 @@ def _visible(text: str) -> str:
 
 
 def png(picture: Scene) -> bytes:
-    """The scene as a PNG of 200 dots per inch, fewer where it is very large.
+    """The scene as a PNG of 200 dots per inch, fewer where it is large.
 
     Raises:
         MissingDependency: without matplotlib.
@@ -69,10 +69,14 @@ def png(picture: Scene) -> bytes:
         from matplotlib.figure import Figure
     except ImportError as exc:
         missing = MissingDependency("matplotlib", "plot")
-        missing.hint = f"{missing.hint}; or write .svg, .mmd or .dot, which need nothing"
+        missing.hint = (
+            f"{missing.hint}, or install Graphviz, whose program dot draws it too; "
+            "or write .svg, .mmd or .dot, which need nothing"
+        )
         raise missing from exc
     # Without pyplot: no window, no global state.
-    dpi = min(_DPI, _MOST_PIXELS * 72 / max(picture.width, picture.height))
+    dpi = max(_FEWEST_DPI, min(_DPI, _WIDTH * 72 / picture.width))
+    dpi = min(dpi, _MOST_PIXELS * 72 / max(picture.width, picture.height))
     figure = Figure(figsize=(picture.width / 72, picture.height / 72), dpi=dpi, facecolor="#ffffff")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-BOX_GAP, CHANNEL, ASPECT = 22.0, 90.0, 1.5
+BOX_GAP, CHANNEL, ASPECT = 22.0, 70.0, 1.5
 
 
 @dataclass(frozen=True, slots=True)

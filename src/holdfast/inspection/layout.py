@@ -309,7 +309,7 @@ def _find_widths(part: _Part, sizes: Sequence[Size], loops: set[int]) -> None:
         x += width + (LOOP if any(node.box in loops for node in boxes) else 0.0)
         if number + 1 < len(part.layers):
             ways = sum(len(node.right) for node in layer)
-            x += min(54.0 + 5.0 * ways, 150.0)
+            x += min(36.0 + 3.0 * ways, 90.0)
     part.width = x
     part.height = max(node.y + node.height for layer in part.layers for node in layer)
 

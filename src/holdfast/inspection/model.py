@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,20 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A table or a view. One without columns is referred to but not shown, or not there."""
+    """A table or a view; ``omitted`` columns are not shown, and the picture is drawn around a central one.
+
+    One that has no column at all is referred to but not shown, or not there.
+    """
 
     name: str
     attributes: tuple[Attribute, ...] = ()
     is_view: bool = False
+    omitted: int = 0
+    is_central: bool = False
+
+    @property
+    def is_light(self) -> bool:
+        return self.is_view or not (self.attributes or self.omitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +83,12 @@ def read_schema(executor: Executor, tables: Sequence[str] | None = None) -> Sche
         )
         entities.append(Entity(name, attributes, info.is_view))
         nullable = {column.name for column in info.columns if column.nullable}
-        references += [_reference(name, key, names, nullable) for key in keys]
+        references += [_reference(name, key, nullable) for key in keys]
     known = {entity.name for entity in entities}
     missing = dict.fromkeys(item.target for item in references if item.target not in known)
     return Schema((*entities, *map(Entity, missing)), tuple(references))
 
 
-def _reference(table: str, key: dict[str, Any], names: Iterable[str], nullable: set[str]) -> Reference:
-    # SQLite keeps the name as the foreign key wrote it, in whatever case.
-    target = key["references"]
-    if target not in names:
-        target = next((name for name in names if name.lower() == target.lower()), target)
+def _reference(table: str, key: dict[str, Any], nullable: set[str]) -> Reference:
     optional = not nullable.isdisjoint(key["columns"])
-    return Reference(table, tuple(key["columns"]), target, tuple(key["keys"]), optional)
+    return Reference(table, tuple(key["columns"]), key["references"], tuple(key["keys"]), optional)

@@ -17,10 +17,11 @@ from holdfast.inspection.model import Attribute, Entity, Schema
 # All lengths are in points (1/72 inch).
 ROW, HEADER, PADDING, MARGIN = 15.0, 21.0, 8.0, 18.0
 MOST_ROWS = 60
-_TITLE, _NAME, _TYPE, _MARK = 10.5, 9.0, 8.0, 6.5
+_TITLE, NAME, _TYPE, _MARK = 10.5, 9.0, 8.0, 6.5
 _ARROW, _CORNER = 6.5, 3.5
 
-_INK, _GREY, _LINE, _HEAD, _RULE = "#1c2733", "#6b7785", "#8796a6", "#dde6f0", "#e8edf2"
+_INK, _GREY, _LINE, _RULE = "#1c2733", "#6b7785", "#8796a6", "#e8edf2"
+_HEAD, _CENTRE = "#dde6f0", "#ffe2a8"
 # After Okabe and Ito (2008), darkened for thin lines on white: told apart by colour-blind readers too.
 _COLOURS = ("#0068a5", "#b4520a", "#00785a", "#96477f", "#7a6a00", "#3a8fc2", "#6a4c93", "#4d5966")
 
@@ -98,13 +99,9 @@ class _Card:
     types: float
 
     @property
-    def light(self) -> bool:
-        return self.entity.is_view or not self.entity.attributes
-
-    @property
     def size(self) -> Size:
         inner = self.marks + self.names + (self.types + 14 if self.types else 0)
-        title = text_width(self.entity.name, _TITLE, bold=not self.light)
+        title = text_width(self.entity.name, _TITLE, bold=not self.entity.is_light)
         lines = len(self.rows) + bool(self.omitted)
         return Size(max(inner, title, 60.0) + 2 * PADDING, HEADER + lines * ROW + (3 if lines else 0))
 
@@ -141,9 +138,9 @@ def _card(entity: Entity) -> _Card:
     return _Card(
         entity,
         kept,
-        len(entity.attributes) - len(kept),
+        len(entity.attributes) - len(kept) + (entity.omitted if kept else 0),
         marks + 6 if marks else 0.0,
-        max((text_width(item.name, _NAME, bold=item.primary_key) for item in kept), default=0.0),
+        max((text_width(item.name, NAME, bold=item.primary_key) for item in kept), default=0.0),
         max((text_width(short_type(item.type), _TYPE) for item in kept), default=0.0),
     )
 
@@ -215,8 +212,8 @@ def _table(card: _Card, box: Box) -> Iterator[Shape | Text]:
     outline = _rounded(box.x, box.y, box.width, box.height)
     yield Shape(outline, fill="#ffffff")
     if card.rows or card.omitted:
-        if not card.light:
-            yield Shape(_header(box), fill=_HEAD)
+        if not card.entity.is_light:
+            yield Shape(_header(box), fill=_CENTRE if card.entity.is_central else _HEAD)
         level = box.y + HEADER
         yield Shape((("M", ((box.x, level),)), ("L", ((box.x + box.width, level),))), stroke=_LINE, width=0.6)
     yield Text(
@@ -224,16 +221,16 @@ def _table(card: _Card, box: Box) -> Iterator[Shape | Text]:
         box.y + HEADER / 2 + _TITLE * 0.36,
         card.entity.name,
         _TITLE,
-        _GREY if card.light else _INK,
-        bold=not card.light,
-        italic=card.light,
+        _GREY if card.entity.is_light else _INK,
+        bold=not card.entity.is_light,
+        italic=card.entity.is_light,
     )
     for number, item in enumerate(card.rows):
         yield from _row(card, box, box.y + HEADER + number * ROW, item, first=number == 0)
     if card.omitted:
         y = box.y + HEADER + len(card.rows) * ROW + ROW / 2 + _TYPE * 0.36
         yield Text(box.x + PADDING + card.marks, y, f"… {card.omitted} more", _TYPE, _GREY, italic=True)
-    yield Shape(outline, stroke=_LINE, width=0.8, dashed=card.light)
+    yield Shape(outline, stroke=_LINE, width=0.8, dashed=card.entity.is_light)
 
 
 def _row(card: _Card, box: Box, top: float, item: Attribute, *, first: bool) -> Iterator[Shape | Text]:
@@ -245,10 +242,10 @@ def _row(card: _Card, box: Box, top: float, item: Attribute, *, first: bool) -> 
         yield Text(box.x + PADDING, middle + _MARK * 0.36, _marks(item), _MARK, _GREY, bold=True)
     name = Text(
         box.x + PADDING + card.marks,
-        middle + _NAME * 0.36,
+        middle + NAME * 0.36,
         item.name,
-        _NAME,
-        _GREY if card.light else _INK,
+        NAME,
+        _GREY if card.entity.is_light else _INK,
         bold=item.primary_key,
     )
     yield name

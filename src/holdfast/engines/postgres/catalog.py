@@ -146,14 +146,19 @@ def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
 
 
 def foreign_keys(run: Run, table: str) -> list[dict[str, Any]]:
+    # A table of another schema is named with it. A key that refers to partitions has a copy for each of them.
     rows = run(
-        "SELECT f.relname::text, k.confdeltype::text, k.confupdtype::text, "
+        "SELECT CASE WHEN f.relnamespace = current_schema()::regnamespace THEN '' "
+        "ELSE f.relnamespace::regnamespace || '.' END || f.relname, "
+        "k.confdeltype::text, k.confupdtype::text, "
         "ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, position) "
         "JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.attnum ORDER BY u.position), "
         "ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, position) "
         "JOIN pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.attnum ORDER BY u.position) "
         "FROM pg_constraint AS k JOIN pg_class AS f ON f.oid = k.confrelid "
-        "WHERE k.contype = 'f' AND k.conrelid = to_regclass(?) ORDER BY k.oid",
+        "WHERE k.contype = 'f' AND k.conrelid = to_regclass(?) AND NOT EXISTS "
+        "(SELECT FROM pg_constraint AS p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid) "
+        "ORDER BY k.oid",
         (quote_identifier(table),),
     ).fetchall()
     return [

@@ -112,8 +112,10 @@ def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
 
 def foreign_keys(run: Run, table: str) -> list[dict[str, Any]]:
     rows = run(
-        'SELECT id, "from", "table", "to", on_delete, on_update FROM pragma_foreign_key_list(?) '
-        "ORDER BY id DESC, seq",
+        # The pragma has the table as the foreign key wrote it, in whatever case.
+        "SELECT id, \"from\", coalesce((SELECT m.name FROM sqlite_master AS m WHERE m.type = 'table' "
+        'AND m.name = f."table" COLLATE NOCASE), f."table"), "to", on_delete, on_update '
+        "FROM pragma_foreign_key_list(?) AS f ORDER BY id DESC, seq",
         (table,),
     ).fetchall()
     found: dict[int, dict[str, Any]] = {}
