@@ -36,6 +36,7 @@ bench:
 
 docs: .venv/.ready
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/cli.py
 	$(BIN)/python -m pytest -q tests/faces/test_docs.py $(PYTEST_ARGS)
 
 # The lock names versions and hashes, and no place they come from: pip's own configuration says that.

@@ -71,7 +71,10 @@ def upgrade(
     lock_timeout: Locks = 5.0,
     retries: Retries = 20,
 ) -> None:
-    """Run the migrations that have not run yet; each is all or nothing."""
+    """Run the migrations that have not run yet; each is all or nothing.
+
+    $ holdfast agents migrate upgrade
+    """
     from holdfast.agents import migrate
 
     _migrated(migrate.upgrade, to, url, project, backup=not no_backup, locks=lock_timeout, retries=retries)
@@ -89,7 +92,10 @@ def downgrade(
     lock_timeout: Locks = 5.0,
     retries: Retries = 20,
 ) -> None:
-    """Undo migrations; what is in the tables that go is in the backup."""
+    """Undo migrations; what is in the tables that go is in the backup.
+
+    $ holdfast agents migrate downgrade app@-1
+    """
     from holdfast.agents import migrate
 
     _migrated(migrate.downgrade, to, url, project, backup=not no_backup, locks=lock_timeout, retries=retries)
@@ -97,7 +103,10 @@ def downgrade(
 
 @migrations.command()
 def current(url: URL = None, project: Folder = HERE, as_json: AsJson = False) -> None:
-    """Say which revisions the database is at."""
+    """Say which revisions the database is at.
+
+    $ holdfast agents migrate current --json
+    """
     from holdfast.agents import migrate
 
     with _open(url) as db:
@@ -112,7 +121,10 @@ def history(
     project: Folder = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """List all revisions, the newest first."""
+    """List all revisions, the newest first.
+
+    $ holdfast agents migrate history --url agents.db
+    """
     from holdfast.agents import migrate
 
     if url is None:
@@ -138,7 +150,10 @@ def _list(found: list[Any], as_json: bool) -> None:
 
 @migrations.command()
 def check(url: URL = None, project: Folder = HERE) -> None:
-    """Compare the database with the models, and name what differs; exit code 1 if anything does."""
+    """Compare the database with the models, and name what differs; exit code 1 if anything does.
+
+    $ holdfast agents migrate check
+    """
     from holdfast.agents import drift
 
     with _open(url) as db:
@@ -156,7 +171,7 @@ def check(url: URL = None, project: Folder = HERE) -> None:
 @migrations.command()
 def sql(
     span: Annotated[
-        str, typer.Argument(metavar="[FROM:]TO", help="Revisions; by default all.")
+        str, typer.Argument(metavar="FROM:TO", help="Revisions, or the last one alone; by default all.")
     ] = "base:heads",
     dialect: Annotated[
         str | None,
@@ -165,7 +180,10 @@ def sql(
     url: URL = None,
     project: Folder = HERE,
 ) -> None:
-    """Print the SQL of migrations, without a connection."""
+    """Print the SQL of migrations, without a connection.
+
+    $ holdfast agents migrate sql --dialect postgresql
+    """
     from holdfast.agents import offline
     from holdfast.settings import resolve
 
@@ -180,7 +198,10 @@ def new(
     project: Folder = HERE,
     empty: Annotated[bool, typer.Option("--empty", help="Write one to be filled by hand.")] = False,
 ) -> None:
-    """Write a migration of what the project's models say and the database does not have yet."""
+    """Write a migration of what the project's models say and the database does not have yet.
+
+    $ holdfast agents migrate new 'add a column for notes'
+    """
     from holdfast.agents import revise
 
     with _open(url) as db:
@@ -192,7 +213,10 @@ def new(
 def new_project(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where; made if it is not there.")] = HERE,
 ) -> None:
-    """Write compose.yaml and .env.example for a project; what is there already stays."""
+    """Write compose.yaml and .env.example for a project; what is there already stays.
+
+    $ holdfast agents new shop
+    """
     from holdfast.agents.scaffold import scaffold
 
     written, kept = scaffold(folder)
@@ -210,7 +234,10 @@ def init(
     wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for it.")] = 60.0,
     no_backup: NoBackup = False,
 ) -> None:
-    """Wait for the server, run the migrations, put the first data in, and say what was done."""
+    """Wait for the server, run the migrations, put the first data in, and say what was done.
+
+    $ holdfast agents init --url agents.db
+    """
     from holdfast.agents import start
 
     start.init(url, project=_project(project), wait=wait, backup=not no_backup, tell=_say)
@@ -223,7 +250,10 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="The address it listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="The port it listens on.")] = 8000,
 ) -> None:
-    """Answer over HTTP until it is interrupted; /docs describes the routes."""
+    """Answer over HTTP until it is interrupted; /docs describes the routes.
+
+    $ holdfast agents serve --port 8000
+    """
     from holdfast.agents import server
     from holdfast.agents.settings import load
 
@@ -232,7 +262,10 @@ def serve(
 
 @app.command()
 def bootstrap(url: URL = None, project: Folder = HERE, no_backup: NoBackup = False) -> None:
-    """If migrations fail: create missing tables from the models, verify them, and note the revision."""
+    """If migrations fail: create missing tables from the models, verify them, and note the revision.
+
+    $ holdfast agents bootstrap --url agents.db
+    """
     from holdfast.agents import bootstrap as straight
 
     with _open(url) as db:
@@ -261,7 +294,10 @@ def new_table(
     project: Folder = HERE,
     no_backup: NoBackup = False,
 ) -> None:
-    """Make a table: its model, its migration, shown for review, run, and verified."""
+    """Make a table: its model, its migration, shown for review, run, and verified.
+
+    $ holdfast agents new-table recipes title:str minutes:int:optional owner:users.id
+    """
     from holdfast.agents import newtable
 
     if knowledge and memory:

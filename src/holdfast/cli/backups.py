@@ -78,6 +78,9 @@ def backup(
 
     With --every it goes on until it is interrupted: it makes each backup when it is due, proves it, and
     removes those that no --keep option keeps.
+
+    $ holdfast backup runs.db runs.hfz
+    $ holdfast backup runs.db nightly --every 02:00 --keep-daily 7
     """
     keep = _keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
     if every is None:
@@ -121,7 +124,10 @@ def _keep(last: int, daily: int, weekly: int, monthly: int, yearly: int) -> dict
 
 
 def backups(folder: Folder, identity: Identity = None, as_json: AsJson = False) -> None:
-    """List the backups in a folder, the newest first, each checked to its last byte."""
+    """List the backups in a folder, the newest first, each checked to its last byte.
+
+    $ holdfast backups nightly
+    """
     from holdfast.backup.listing import list_backups
     from holdfast.backup.remote import place_of
 
@@ -160,6 +166,8 @@ def prune(
     """Remove the backups in a folder that no rule keeps; damaged ones and the newest sound one stay.
 
     Encrypted ones count with the key that opens them, and stay without it.
+
+    $ holdfast prune nightly --keep-last 5 --keep-daily 7 --dry-run
     """
     from holdfast.backup.remote import place_of
     from holdfast.backup.retention import Keep, prune_backups
@@ -201,6 +209,9 @@ def schedule(
     """Make the backup that is due, if one is, prove it and prune; or print what runs this command in time.
 
     A backup that was missed is made up for the next time that this runs.
+
+    $ holdfast schedule runs.db nightly --every 6h --keep-daily 7
+    $ holdfast schedule runs.db nightly --cron
     """
     keep = _keep(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly)
     if cron or systemd:
@@ -262,7 +273,10 @@ def _again(url: str, folder: str, every: str, options: dict[str, Any]) -> list[s
 
 
 def verify(url: opening.URL, path: File, identity: Identity = None) -> None:
-    """Prove a backup by restoring it beside the database, which stays as it is."""
+    """Prove a backup by restoring it beside the database, which stays as it is.
+
+    $ holdfast verify runs.db runs.hfz
+    """
     # A PostgreSQL server proves it in a scratch database, which a read-only connection cannot create.
     with opening.to_change(url) as db:
         print(proven(db, path, identity))
@@ -298,7 +312,11 @@ def restore(
     ] = False,
     identity: Identity = None,
 ) -> None:
-    """Put the tables of a backup in the place of those in the database, all or none."""
+    """Put the tables of a backup in the place of those in the database, all or none.
+
+    $ holdfast restore runs.db runs.hfz --dry-run
+    $ holdfast restore runs.db runs.hfz --into copy.db
+    """
     if into is None and not dry_run and opening.is_new_file(url):
         # So that the file is there only if all of it is.
         url, into = ":memory:", url

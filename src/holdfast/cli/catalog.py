@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,31 +10,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, show, write_json
+from holdfast.cli.output import AsCsv, AsJson, show, write, write_json
 
 if TYPE_CHECKING:
     from holdfast.database import Database
 
 
-def tables(url: opening.URL, as_json: AsJson = False) -> None:
-    """List the tables with their row counts."""
+def tables(url: opening.URL, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """List the tables with their row counts.
+
+    $ holdfast tables runs.db
+    """
     with opening.to_read(url) as db:
-        found = [{"table": name, "rows": db.count(name)} for name in db.list_tables()]
-    if as_json:
-        write_json(found)
-    else:
-        show(["table", "rows"], [row.values() for row in found])
+        found = [[name, db.count(name)] for name in db.list_tables()]
+    write(["table", "rows"], found, as_json=as_json, as_csv=as_csv)
 
 
 def schema(
     url: opening.URL,
     table: Annotated[
-        str | None, typer.Argument(metavar="[TABLE]", help="One table; without it, all.", show_default=False)
+        str | None, typer.Argument(metavar="TABLE", help="One table; without it, all.", show_default=False)
     ] = None,
     as_json: AsJson = False,
     as_sql: Annotated[bool, typer.Option("--sql", help="Print CREATE statements.")] = False,
 ) -> None:
-    """Show columns, keys and indexes of one table or of all."""
+    """Show columns, keys and indexes of one table or of all.
+
+    $ holdfast schema runs.db runs
+    $ holdfast schema runs.db --sql
+    """
     import holdfast
 
     with opening.to_read(url) as db:
@@ -89,10 +94,17 @@ def _show_table(name: str, described: dict[str, Any]) -> None:
         print(f"{kind} {index['name']} ({', '.join(map(str, index['columns']))})")
 
 
-def summary(url: opening.URL) -> None:
-    """Print the database at a glance: size, tables, columns, row counts."""
+def summary(url: opening.URL, as_json: AsJson = False) -> None:
+    """Print the database at a glance: size, tables, columns, row counts.
+
+    $ holdfast summary runs.db
+    """
     with opening.to_read(url) as db:
-        print(db.summary)
+        found = db.summary
+    if as_json:
+        write_json(asdict(found))
+    else:
+        print(found)
 
 
 class Shown(StrEnum):
@@ -131,7 +143,11 @@ def diagram(
         typer.Option(help="One box for tables of one prefix, or that are connected.", show_default=False),
     ] = None,
 ) -> None:
-    """Draw the tables and their foreign keys, or those around some of them."""
+    """Draw the tables and their foreign keys, or those around some of them.
+
+    $ holdfast diagram runs.db schema.svg
+    $ holdfast diagram shop.db orders.svg --around orders --depth 2
+    """
     import holdfast
 
     with opening.to_read(url) as db:

@@ -36,7 +36,10 @@ def copy(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy tables into another database, on either engine: all or none, and proven equal."""
+    """Copy tables into another database, on either engine: all or none, and proven equal.
+
+    $ holdfast copy runs.db postgresql://me@host/lab --dry-run
+    """
     import holdfast
 
     names = None if tables is None else _names(tables)

@@ -29,7 +29,10 @@ def demo(
         bool, typer.Option("--fresh", help="Drop the demo's tables and load them again.")
     ] = False,
 ) -> None:
-    """Load the flights that left New York in 2013, ask, draw, back up and verify; then ask a memory."""
+    """Load the flights that left New York in 2013, ask, draw, back up and verify; then ask a memory.
+
+    $ holdfast demo --url postgresql+embedded:///./pg
+    """
     from holdfast.cli import flights
     from holdfast.errors import MissingDependency
 

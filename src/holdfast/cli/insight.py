@@ -23,7 +23,10 @@ def explain(
     native: Annotated[bool, typer.Option("--native", help="Print the engine's own text too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say how a statement is run, in the same words on every engine, and what is slow about it."""
+    """Say how a statement is run, in the same words on every engine, and what is slow about it.
+
+    $ holdfast explain runs.db "SELECT * FROM runs WHERE model = :m" --param m=cnn
+    """
     with opening.to_read(url) as db:
         plan = db.explain(sql, dict(map(named, param or ())), analyze=analyze)
     if as_json:
@@ -46,7 +49,10 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a database, or will be, and what mends it; exit code 1 if data are in danger."""
+    """Say what is wrong with a database, or will be, and what mends it; exit code 1 if data are in danger.
+
+    $ holdfast doctor runs.db --backups nightly --fix before.hfz
+    """
     with opening.to_read(url) if fix is None else opening.to_change(url) as db:
         found = db.doctor(backups=backups, every=every, fix=fix)
     if as_json:
@@ -62,7 +68,7 @@ def suggest(
     sql: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SQL]...",
+            metavar="SQL",
             help="Statements; without any, what the server's pg_stat_statements knows.",
             show_default=False,
         ),
@@ -70,7 +76,10 @@ def suggest(
     apply: Annotated[bool, typer.Option("--apply", help="Make the indexes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which indexes would make statements faster, each tried on a copy; --apply makes them."""
+    """Say which indexes would make statements faster, each tried on a copy; --apply makes them.
+
+    $ holdfast suggest runs.db "SELECT * FROM runs WHERE acc > 0.5" --apply
+    """
     with opening.to_change(url) as db:
         found = db.suggest_indexes(sql or None)
         if as_json:

@@ -25,7 +25,10 @@ def export(
     user: User = "default",
     agent: Agent = None,
 ) -> None:
-    """Write all of a user's memories with vectors and history into a file that import takes."""
+    """Write all of a user's memories with vectors and history into a file that import takes.
+
+    $ holdfast memory export notes.jsonl
+    """
     from holdfast.memory import export_memory
 
     with _memory(db, name, user, agent) as memory:
@@ -48,7 +51,10 @@ def copy(
     agent: Agent = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy all of a user's memories to another place with vectors and history, and prove it."""
+    """Copy all of a user's memories to another place with vectors and history, and prove it.
+
+    $ holdfast memory copy postgresql://me@host/lab
+    """
     from holdfast.memory import copy_memory
 
     with (
@@ -78,6 +84,8 @@ def reembed(
     """Make new vectors by another model while the old ones serve, compare, and go over to them.
 
     What was cut off goes on where it was.
+
+    $ holdfast memory reembed sentence-transformers:all-MiniLM-L6-v2
     """
     from holdfast.memory import embed
     from holdfast.memory import reembed as make_anew
@@ -100,7 +108,10 @@ def erase(
     db: Db = "agent.db",
     as_json: AsJson = False,
 ) -> None:
-    """Remove all that any memory here has of a user, with history and vectors, and prove it. Backups stay."""
+    """Remove all that any memory here has of a user, with history and vectors, and prove it. Backups stay.
+
+    $ holdfast memory erase ada --yes
+    """
     import holdfast.memory
     from holdfast.memory import tables
 

@@ -1,4 +1,4 @@
-"""The program ``holdfast``: one file of commands per family, and what all of them share."""
+"""The program ``holdfast``: what all of its commands share."""
 
 from __future__ import annotations
 
@@ -11,39 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from holdfast._version import __version__
-from holdfast.cli import (
-    agents,
-    backups,
-    catalog,
-    copying,
-    demo,
-    insight,
-    keeping,
-    memory,
-    query,
-    remembered,
-    search,
-    transfer,
-)
+from holdfast.cli.families import Families, width
 from holdfast.errors import ConfigurationError, Error
 
 app = typer.Typer(
     name="holdfast",
+    cls=Families,
     help="The same data layer on a SQLite file and on a PostgreSQL server.",
     epilog="URL is a path (runs.db), sqlite:///runs.db, postgresql://user@host/database or "
-    "postgresql+embedded:///./folder.",
+    "postgresql+embedded:///./folder; left out, it is what HOLDFAST_URL says.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": width()},
 )
-for family in (catalog, query, search, transfer, copying, backups, insight, demo):
-    for command in family.COMMANDS:
-        app.command()(command)
-app.add_typer(agents.app)
-for family in (memory, remembered, keeping):
-    for command in family.COMMANDS:
-        memory.app.command()(command)
-app.add_typer(memory.app)
 
 # Typer gives no other name to the class of all mistakes on a command line.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -89,8 +70,9 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as exc:
-        if isinstance(exc, _UsageError) and not str(exc):
-            return 2  # no command was named, and the help has been shown
+        if type(exc).__name__ == "NoArgsIsHelpError":
+            print(exc.format_message())  # type: ignore[attr-defined]
+            return 2
         if _debug:
             import traceback
 

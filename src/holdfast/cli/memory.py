@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, panel, show, write_csv, write_json
+from holdfast.cli.output import AsCsv, AsJson, panel, show, write_csv, write_json
 from holdfast.errors import InvalidQuery, NotFoundError
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ Where = Annotated[
         metavar="JSON", help='Only those that satisfy a filter, as \'{"topic": "tea"}\'.', show_default=False
     ),
 ]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Limit = Annotated[int, typer.Option(help="The most to print.", min=1)]
 
 
@@ -138,7 +137,10 @@ def add(
     user: User = "default",
     agent: Agent = None,
 ) -> None:
-    """Keep one text, and print its id; a passage that is there already keeps the id it has."""
+    """Keep one text, and print its id; a passage that is there already keeps the id it has.
+
+    $ holdfast memory add 'Ada drinks green tea' --source calendar --meta topic=tea
+    """
     from holdfast.memory import Message, Passage
 
     text = sys.stdin.read() if text == "-" else text
@@ -186,6 +188,9 @@ def import_(
     """Keep the paragraphs of files as passages, each with its file and heading.
 
     Once more, only what has changed in a file is written, and what is gone from it is removed.
+
+    $ holdfast memory import notes/
+    $ holdfast memory import notes.jsonl --db other.db
     """
     from holdfast.core.progress import track
     from holdfast.memory.markdown import import_markdown
@@ -295,7 +300,10 @@ def list_(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Print memories, the newest first."""
+    """Print memories, the newest first.
+
+    $ holdfast memory list --where '{"topic": "tea"}' --limit 5
+    """
     _check_form(as_json, as_csv)
     with _memory(db, name, user, agent) as memory:
         filters = _filter(where)
@@ -333,7 +341,10 @@ def history(
     agent: Agent = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print every change of one memory, the first one first."""
+    """Print every change of one memory, the first one first.
+
+    $ holdfast memory history 0192d7c1-5b0e-7c3a-9a64-3f0d6a1f2b11
+    """
     with _memory(db, name, user, agent) as memory:
         changes = memory.history(id)
     if as_json:
@@ -362,7 +373,10 @@ def stats(
     agent: Agent = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a memory holds, and of which models its vectors are."""
+    """Print what a memory holds, and of which models its vectors are.
+
+    $ holdfast memory stats --db agent.db
+    """
     with _memory(db, name, user, agent) as memory:
         found: dict[str, Any] = {
             "memory": memory.name,

@@ -11,7 +11,14 @@ import typer
 if TYPE_CHECKING:
     from holdfast.database import Database
 
-URL = Annotated[str, typer.Argument(metavar="URL", help="The database: a path or a URL.", show_default=False)]
+URL = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="The database: a path or a URL; left out, what HOLDFAST_URL says.",
+        show_default=False,
+    ),
+]
 
 
 def to_read(url: str) -> Database:

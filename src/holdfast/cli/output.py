@@ -15,7 +15,9 @@ from typing import Annotated, Any
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; NULL is an empty field.")]
 NUMBERS = (int, float, Decimal)
+LEGIBLE, GAP = 8, 2
 
 
 def show(
@@ -70,6 +72,10 @@ def _show_on_terminal(
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if _is_too_wide(columns, cells, console.width):
+        _show_records(console, columns, cells, title, marks)
+        return
     table = Table(
         title=Text(title, "bold") if title else None,
         title_justify="left",
@@ -85,7 +91,34 @@ def _show_on_terminal(
         )
     for row in cells:
         table.add_row(*(_marked(cell) if marks else Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def _is_too_wide(columns: Sequence[str], cells: list[list[str]], room: int) -> bool:
+    """Whether columns would be so narrow that nobody can read them."""
+    if (LEGIBLE + GAP) * len(columns) <= room:
+        return False
+    widths = [max(map(_width, column)) for column in zip(map(printable, columns), *cells, strict=True)]
+    return sum(min(width, LEGIBLE) + GAP for width in widths) > room
+
+
+def _show_records(
+    console: Any, columns: Sequence[str], cells: list[list[str]], title: str | None, marks: bool
+) -> None:
+    """Each row as lines of names and values."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if title:
+        console.print(Text(title, "bold"))
+    for number, row in enumerate(cells, 1):
+        console.print(Text(f"row {number}", "dim"))
+        grid = Table.grid(padding=(0, GAP))
+        grid.add_column(overflow="fold", max_width=console.width // 2)
+        grid.add_column(overflow="fold")
+        for name, cell in zip(columns, row, strict=True):
+            grid.add_row(Text(printable(name), "bold"), _marked(cell) if marks else Text(cell))
+        console.print(grid)
 
 
 def _marked(cell: str) -> Any:
@@ -98,19 +131,25 @@ def _marked(cell: str) -> Any:
 def _show_plain(
     columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str | None
 ) -> None:
-    from rich.cells import cell_len
-
     lines = [[printable(name) for name in columns], *cells]
-    widths = [max(cell_len(line[at]) for line in lines) for at in range(len(columns))]
+    widths = [max(_width(line[at]) for line in lines) for at in range(len(columns))]
     lines.insert(1, ["-" * width for width in widths])
     if title:
         print(title)
     for line in lines:
         parts = [
-            " " * (width - cell_len(cell)) + cell if is_right else cell + " " * (width - cell_len(cell))
+            " " * (width - _width(cell)) + cell if is_right else cell + " " * (width - _width(cell))
             for cell, width, is_right in zip(line, widths, right, strict=True)
         ]
         print("  ".join(parts).rstrip())
+
+
+def _width(cell: str) -> int:
+    if cell.isascii():
+        return len(cell)
+    from rich.cells import cell_len
+
+    return cell_len(cell)
 
 
 def panel(title: str, items: Iterable[tuple[str, str]]) -> None:
@@ -130,6 +169,24 @@ def panel(title: str, items: Iterable[tuple[str, str]]) -> None:
     for name, value in pairs:
         grid.add_row(Text(name, "bold"), Text(value, overflow="fold"))
     Console().print(Panel(grid, title=title, title_align="left", expand=False))
+
+
+def write(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, as_json: bool, as_csv: bool, **how: Any
+) -> None:
+    """Print rows for a program, or as :func:`show` does.
+
+    Raises:
+        BadParameter: if both JSON and CSV are wanted.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    if as_json:
+        write_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif as_csv:
+        write_csv(columns, list(rows))
+    else:
+        show(columns, rows, **how)
 
 
 def write_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, show, write_csv, write_json
+from holdfast.cli.output import AsCsv, AsJson, show, write_csv, write_json
 from holdfast.errors import ReadOnlyError
 
 SQL = Annotated[str, typer.Argument(metavar="SQL", help="One statement.", show_default=False)]
@@ -26,10 +26,14 @@ def query(
     sql: SQL,
     param: Param = None,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; NULL is an empty field.")] = False,
+    as_csv: AsCsv = False,
     write: Annotated[bool, typer.Option("--write", help="Let the statement change the database.")] = False,
 ) -> None:
-    """Run one SQL statement and print its rows; nothing is changed without --write."""
+    """Run one SQL statement and print its rows; nothing is changed without --write.
+
+    $ holdfast query runs.db "SELECT * FROM runs WHERE acc > :low" --param low=0.5
+    $ holdfast query runs.db "DELETE FROM runs WHERE acc IS NULL" --write
+    """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
     params = dict(map(named, param or ()))

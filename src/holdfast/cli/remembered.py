@@ -10,7 +10,6 @@ import typer
 
 from holdfast.cli.memory import (
     Agent,
-    AsCsv,
     Db,
     Embedder,
     Limit,
@@ -26,7 +25,7 @@ from holdfast.cli.memory import (
     _shown_place,
     _text,
 )
-from holdfast.cli.output import AsJson, show, write_csv, write_json
+from holdfast.cli.output import AsCsv, AsJson, show, write_csv, write_json
 
 if TYPE_CHECKING:
     from holdfast.memory import Hit
@@ -51,7 +50,10 @@ def search(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Print what fits TEXT, the best first: by words, and with an embedder by meaning too."""
+    """Print what fits TEXT, the best first: by words, and with an embedder by meaning too.
+
+    $ holdfast memory search "when does the train leave?" --why
+    """
     _check_form(as_json, as_csv)
     with _memory(db, name, user, agent, embedder) as memory:
         hits = memory.query(
@@ -118,7 +120,10 @@ def recall(
     agent: Agent = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how many of the nearest vectors a search finds, and how fast, beside comparing all."""
+    """Measure how many of the nearest vectors a search finds, and how fast, beside comparing all.
+
+    $ holdfast memory recall -k 10
+    """
     from holdfast.memory import measure_recall
 
     with _memory(db, name, user, agent) as memory:

@@ -30,7 +30,10 @@ def search(
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Only among these rows.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the rows that hold every word of TEXT, the best first."""
+    """Print the rows that hold every word of TEXT, the best first.
+
+    $ holdfast search runs.db notes 'gpt-4 -old' --enable title --enable body
+    """
     with opening.to_change(url) if enable else opening.to_read(url) as db:
         if enable:
             db.enable_search(table, enable, language)

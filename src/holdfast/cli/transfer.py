@@ -47,7 +47,11 @@ def export(
     null: Null = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a table or the rows of a query in the format of the file's extension."""
+    """Write a table or the rows of a query in the format of the file's extension.
+
+    $ holdfast export runs.db runs runs.parquet
+    $ holdfast export runs.db "SELECT model FROM runs" -
+    """
     from holdfast.io import formats
 
     to_pipe = str(path) == "-"
@@ -95,7 +99,11 @@ def import_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load a file in the format of its extension, all rows or none."""
+    """Load a file in the format of its extension, all rows or none.
+
+    $ holdfast import runs.db runs new.csv --rejects bad.csv
+    $ gzip -dc new.csv.gz | holdfast import runs.db runs - --dry-run
+    """
     from holdfast.io import formats
 
     from_pipe = str(path) == "-"

@@ -1,0 +1,250 @@
+"""The command line as a whole: what every command has, what starting one imports, terminals and pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import shlex
+import struct
+import subprocess
+import sys
+import termios
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli
+import holdfast
+from holdfast.cli import families
+
+COMMANDS = dict(cli.commands())
+PROGRAM = [sys.executable, "-m", "holdfast"]
+PATIENCE = 120
+OUTSIDE = ("COLUMNS", "LINES", "PAGER", "LESS", "NO_COLOR")
+
+
+def named(words: tuple[str, ...]) -> str:
+    return " ".join(words)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HOLDFAST_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = str(tmp_path / "lab.db")
+    with holdfast.connect(path) as db:
+        db.create_table("runs", {"id": "INTEGER PRIMARY KEY", "model": str, "acc": float})
+        db.insert_many("runs", [{"model": f"m{n}", "acc": n / 1000} for n in range(500)])
+    return path
+
+
+def run(*words: str, env: dict[str, str] | None = None, given: str | None = None) -> Any:
+    return subprocess.run(
+        [*PROGRAM, *words],
+        input=given,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+        timeout=PATIENCE,
+    )
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=named)
+def test_every_command_and_option_says_what_it_does_and_shows_an_example(words: tuple[str, ...]) -> None:
+    command = COMMANDS[words]
+    assert re.match(r"[A-Z].*[.]", command.help), "no help"
+    for param in command.params:
+        assert param.help, f"{param.name} has no help"
+    examples = [line.strip() for line in (command.epilog or "").splitlines() if line.startswith("  $ ")]
+    assert examples
+    for line in examples:
+        given = shlex.split(line.partition("holdfast ")[2])
+        assert tuple(given[: len(words)]) == words
+        command.make_context(words[-1], given[len(words) :])
+
+
+def test_the_families_name_the_commands_of_their_modules() -> None:
+    for modules in families.FAMILIES.values():
+        for module, names in modules.items():
+            found = import_module(f"holdfast.cli.{module}").COMMANDS
+            assert [function.__name__.replace("_", "-") for function in found] == names.split(), module
+
+
+@pytest.mark.parametrize(
+    ("words", "few", "absent"),
+    [
+        (("--version",), 420, ("sqlalchemy", "numpy", "rich", "pydantic", "holdfast.cli.query")),
+        (("--help",), 460, ("sqlalchemy", "numpy", "rich", "pydantic", "holdfast.core")),
+        (
+            ("tables", "lab.db"),
+            900,
+            ("pandas", "pyarrow", "pydantic_settings", "holdfast.cli.backups", "rich"),
+        ),
+        (("query", "lab.db", "SELECT 1"), 900, ("pandas", "pyarrow", "sqlglot", "holdfast.cli.agents")),
+    ],
+    ids=["version", "help", "tables", "query"],
+)
+def test_starting_imports_what_the_command_needs(
+    words: tuple[str, ...], few: int, absent: tuple[str, ...], file: str
+) -> None:
+    code = (
+        "import sys\nfrom holdfast.cli import main\n"
+        f"try: main.run({words!r})\nexcept SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    modules = set(done.stderr.split())
+    assert "holdfast.cli.main" in modules, done.stderr
+    assert sorted(modules & set(absent)) == []
+    assert len(modules) < few
+
+
+def test_the_url_may_be_left_out(file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    env = {"HOLDFAST_URL": file}
+    assert "runs" in run("tables", env=env).stdout
+    assert run("query", "SELECT count(*) AS n FROM runs", "--csv", env=env).stdout == "n\n500\n"
+    assert "model" in run("schema", "runs", env=env).stdout
+    assert "model" in run("schema", file, "runs", env={"HOLDFAST_URL": "absent.db"}).stdout
+    assert run("export", "SELECT 1 AS one", "-", env=env).stdout == "one\n1\n"
+    Path(".env").write_text(f"HOLDFAST_URL={file}\n")
+    assert "runs" in run("tables").stdout
+
+
+def test_a_url_that_is_nowhere_is_said_to_be_missing(file: str) -> None:
+    done = run("tables")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "HOLDFAST_URL" in done.stderr
+    done = run("query", file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "SQL" in done.stderr
+    done = run("tables", env={"HOLDFAST_URL": "postgresql://me:secret@127.0.0.1:1/db"})
+    assert done.returncode == 1
+    assert "secret" not in done.stderr
+
+
+def test_a_command_that_is_misspelt_is_told_the_nearest() -> None:
+    done = run("tabels")
+    assert done.returncode == 2
+    assert "'tables'" in done.stderr
+
+
+class Terminal:
+    """The program in a terminal of so many columns and lines."""
+
+    def __init__(self, *words: str, columns: int = 80, lines: int = 24, env: dict[str, str] | None = None):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        around = {
+            name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "PAGER")
+        }
+        self.program = subprocess.Popen(
+            [*PROGRAM, *words],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**around, "TERM": "xterm", **(env or {})},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.ours = ours
+        self.shown = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.ours, text.encode())
+
+    def wait_for(self, pattern: str) -> str:
+        """What is shown up to a text, which is waited for; the next call looks behind it."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := re.search(pattern, self.shown)) is None:
+            assert time.monotonic() < deadline, self.shown
+            chunk = self._read()
+            assert chunk is not None, self.shown
+            self.shown += chunk
+        before, self.shown = self.shown[: found.end()], self.shown[found.end() :]
+        return before
+
+    def rest(self) -> str:
+        """All that is shown until the program ends."""
+        while (chunk := self._read()) is not None:
+            self.shown += chunk
+        os.close(self.ours)
+        self.code = self.program.wait(PATIENCE)
+        return self.shown
+
+    def _read(self) -> str | None:
+        if not select.select([self.ours], [], [], 1)[0]:
+            return ""
+        with contextlib.suppress(OSError):  # Linux says so when the other side is closed
+            if chunk := os.read(self.ours, 65536):
+                return chunk.decode()
+        return None
+
+
+@pytest.fixture
+def pager(tmp_path: Path) -> str:
+    """A pager that says so."""
+    program = tmp_path / "page"
+    program.write_text("#!/bin/sh\necho PAGED\ncat\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_long_output_on_a_terminal_goes_through_the_pager(file: str, pager: str) -> None:
+    sql = "SELECT id FROM runs LIMIT {}"
+    long = Terminal("query", file, sql.format(100), env={"PAGER": pager}).rest()
+    assert long.count("PAGED") == 1
+    assert len(re.findall(r"(?m)^ *\d+\s*$", long)) == 100
+    assert "PAGED" not in Terminal("query", file, sql.format(5), env={"PAGER": pager}).rest()
+    assert "PAGED" not in run("query", file, sql.format(100), env={"PAGER": pager}).stdout
+    absent = Terminal("query", file, sql.format(100), env={"PAGER": "/absent/pager"}).rest()
+    assert len(re.findall(r"(?m)^ *\d+\s*$", absent)) == 100
+
+
+def test_a_pager_that_is_left_early_is_no_error(file: str, tmp_path: Path) -> None:
+    program = tmp_path / "first"
+    program.write_text("#!/bin/sh\nhead -n 3\n")
+    program.chmod(0o755)
+    terminal = Terminal(
+        "query", file, "SELECT a.id FROM runs a, runs b LIMIT 60000", env={"PAGER": str(program)}
+    )
+    shown = terminal.rest()
+    assert "Error" not in shown
+    assert "Traceback" not in shown
+    assert terminal.code == 0
+
+
+def test_colours_are_for_terminals_that_want_them(file: str) -> None:
+    assert "\x1b[1m" in Terminal("tables", file).rest()
+    assert "\x1b[1m" in Terminal("tables", file, env={"NO_COLOR": ""}).rest()
+    shown = Terminal("tables", file, env={"NO_COLOR": "1"}).rest()
+    assert not re.search(r"\x1b\[[\d;]*3\dm", shown)
+    assert "\x1b" not in run("tables", file, env={"TERM": "xterm"}).stdout
+    assert "\x1b" not in run("--help", env={"TERM": "xterm"}).stdout
+
+
+def test_a_narrow_terminal_gets_whole_lines(file: str, tmp_path: Path) -> None:
+    shown = Terminal("query", file, "SELECT * FROM runs WHERE id = 7", columns=40).rest()
+    assert max(len(line) for line in re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()) <= 40
+    wide = str(tmp_path / "wide.db")
+    with holdfast.connect(wide) as db:
+        db.create_table("t", {f"a quite long name {n}": str for n in range(300)})
+        db.insert("t", {f"a quite long name {n}": f"value {n} " * 3 for n in range(300)})
+    for words in (["query", wide, "SELECT * FROM t"], ["tables", wide], ["schema", wide], ["summary", wide]):
+        terminal = Terminal(*words, columns=40, env={"PAGER": "cat"})
+        shown = re.sub(r"\x1b\[[\d;]*m", "", terminal.rest())
+        assert terminal.code == 0, shown
+        assert "Traceback" not in shown
+        if words[0] == "query":
+            assert max(map(len, shown.splitlines())) <= 40
+            assert "value 299 value 299" in re.sub(r"\s+", " ", shown)
