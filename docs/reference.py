@@ -28,6 +28,10 @@ GIVEN = (
     ("holdfast.transfer.report", "CopyReport", "holdfast.copy_database"),
     ("holdfast.transfer.report", "ColumnCopy", "copyreport.columns"),
     ("holdfast.transfer.report", "LeftBehind", "copyreport.left_behind"),
+    ("holdfast.transfer.differing", "Difference", "holdfast.diff"),
+    ("holdfast.transfer.differing", "SchemaDifference", "difference.schema"),
+    ("holdfast.transfer.differing", "TableDifference", "difference.tables"),
+    ("holdfast.transfer.differing", "RowDifference", "tabledifference.rows"),
 )
 _REPORTS = ("Moved", "Imported", "Loaded", "Reembedded", "Recall")
 AGENTS = {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.database import Database, Table
     from holdfast.errors import Error
     from holdfast.inspection import Inspector
+    from holdfast.transfer.differing import Difference
     from holdfast.transfer.report import CopyReport
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "connect",
     "copy_database",
+    "diff",
     "errors",
     "inspect",
     "install_as",
@@ -141,6 +143,40 @@ def copy_database(
 
     return copy.copy_database(
         source._executor, target._executor, tables, exclude=exclude, dry_run=dry_run, progress=progress
+    )
+
+
+def diff(
+    a: Database,
+    b: Database,
+    tables: Iterable[str] | None = None,
+    *,
+    exclude: Iterable[str] = (),
+    limit: int | None = 100,
+    rows: bool = False,
+    progress: bool | None = None,
+) -> Difference:
+    """What two databases, of either kind, hold that is not the same: in their schemas, and row by row.
+
+    Both are read in one snapshot each, and nobody is kept from writing. Rows are told apart by primary key;
+    of a table without one, or with another one on the other side, they are compared as a whole, and equal
+    rows counted. All that differ are counted; the first ``limit`` of each table are given with their keys
+    and the columns that differ (``None``: all, which are held in memory), and with their values if ``rows``
+    is true. Values compare as Python has them: 1 and 1.0, a moment in two zones and JSON in another order
+    are equal. Columns whose types do not compare are named and left out. Inside a transaction it sees what
+    that sees.
+
+    >>> found = holdfast.diff(holdfast.connect("runs.db"), holdfast.connect("copy.db"))
+    >>> found.is_equal
+    True
+
+    Raises:
+        TableNotFound: if neither side has a table of ``tables`` or ``exclude``.
+    """
+    from holdfast.transfer.diff import diff as compare
+
+    return compare(
+        a._executor, b._executor, tables, exclude=exclude, limit=limit, rows=rows, progress=progress
     )
 
 

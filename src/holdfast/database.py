@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from holdfast.backup.verify import Report
     from holdfast.inspection.report import Summary
     from holdfast.io.arrays import ArrayInfo
+    from holdfast.transfer.differing import Difference
     from holdfast.tuning.advise import Advices
     from holdfast.tuning.doctor import Findings
     from holdfast.tuning.explain import Plan
@@ -1331,6 +1332,32 @@ class Database:
         self.backup_database(fix)
         doctor.mend(self._executor, found)
         return doctor.examine(self._executor, others)
+
+    def diff(
+        self,
+        other: Database,
+        tables: Iterable[str] | None = None,
+        *,
+        exclude: Iterable[str] = (),
+        limit: int | None = 100,
+        rows: bool = False,
+        progress: bool | None = None,
+    ) -> Difference:
+        """What this database, ``a``, and another one, ``b``, hold that is not the same.
+
+        See :func:`holdfast.diff`.
+        """
+        from holdfast.transfer.diff import diff
+
+        return diff(
+            self._executor,
+            other._executor,
+            tables,
+            exclude=exclude,
+            limit=limit,
+            rows=rows,
+            progress=progress,
+        )
 
     def delete_duplicates(
         self,

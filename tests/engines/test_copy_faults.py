@@ -38,7 +38,7 @@ def source(tmp_path: Path) -> Iterator[holdfast.Database]:
 
 def at_batch(number: int, action: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have ``action`` done when so many batches have been read."""
-    batches = copy._batches
+    batches = copy.read_batches
     seen = 0
 
     def counted(*args: Any) -> Iterator[Any]:
@@ -49,7 +49,7 @@ def at_batch(number: int, action: Callable[[], Any], monkeypatch: pytest.MonkeyP
                 action()
             yield batch
 
-    monkeypatch.setattr(copy, "_batches", counted)
+    monkeypatch.setattr(copy, "read_batches", counted)
 
 
 def assert_whole(source: holdfast.Database, target: holdfast.Database) -> None:

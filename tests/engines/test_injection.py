@@ -158,6 +158,8 @@ AS_NAMES: dict[str, Call] = {
     "table of load_arrays": lambda db, x: db.load_arrays(x),
     "table of verify_array": lambda db, x: db.verify_array(x, "k"),
     "column of load_array": lambda db, x: db.load_array("t", 1, column=x),
+    "tables of diff": lambda db, x: db.diff(db, [x]),
+    "tables that diff leaves out": lambda db, x: db.diff(db, exclude=[x]),
     "table of delete_duplicates": lambda db, x: db.delete_duplicates(x),
     "keep of delete_duplicates": lambda db, x: db.delete_duplicates("t", keep=x),
     "table of export_to_csv": lambda db, x: db.export_to_csv(x, Path(NOWHERE)),

@@ -442,6 +442,7 @@ CALLS: dict[str, Callable[[Database, Path], Any]] = {
     "verify_array": lambda db, tmp: db.verify_array("saved", "a"),
     "get_stats": lambda db, tmp: db.get_stats(),
     "summary": lambda db, tmp: str(db.summary),
+    "diff": lambda db, tmp: db.diff(db),
     "delete_duplicates": lambda db, tmp: db.delete_duplicates("spare", ["b"]),
     "explain": lambda db, tmp: db.explain("DELETE FROM t", analyze=True),
     "record_queries": lambda db, tmp: db.record_queries(),

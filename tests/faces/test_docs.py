@@ -2,7 +2,8 @@
 
 A ``python`` block runs after those above it in the same document, in an empty folder. A ``text`` block right
 below one is what it prints. In a ``console`` block the lines with ``$ holdfast`` run too, and what stands
-below one is what it prints. ``...`` stands for any text in a line, and alone for any lines.
+below one is what it prints; one that ends with ``# exit code 1`` has that. ``...`` stands for any text in a
+line, and alone for any lines.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def run_console(text: str, place: str) -> None:
             continue
         with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as ended:
             main.run(words[1:])
-        assert ended.value.code == 0, f"{place}: {line}"
+        assert ended.value.code == line.endswith("# exit code 1"), f"{place}: {line}"
         if written.strip():
             check_output(out.getvalue(), written.rstrip(), place)
 

@@ -28,8 +28,9 @@ from holdfast.engines.base import Column, TableInfo
 from holdfast.engines.copying import Content, Fill, Misfit
 from holdfast.engines.dialects import SQLITE, Dialect
 from holdfast.errors import BackupCorrupt, BackupError, NotSupported
-from holdfast.transfer.copy import Batches, carry, prove
+from holdfast.transfer.copy import carry, prove
 from holdfast.transfer.plan import make_plan
+from holdfast.transfer.reading import Batches
 from holdfast.transfer.schema import Schema, as_json, of_json, read_schema
 
 ARCHIVE = 1

@@ -42,10 +42,9 @@ def copy(
     """
     import holdfast
 
-    names = None if tables is None else _names(tables)
     with opening.to_read(source) as origin, _target(target, dry_run) as destination:
         report = holdfast.copy_database(
-            origin, destination, names, dry_run, exclude=_names(exclude) if exclude else ()
+            origin, destination, names_of(tables), dry_run, exclude=names_of(exclude) or ()
         )
     if as_json:
         write_json(asdict(report))
@@ -55,8 +54,9 @@ def copy(
         raise typer.Exit(1)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def names_of(text: str | None) -> list[str] | None:
+    """Names that are given as one text, with commas between them."""
+    return [name.strip() for name in text.split(",")] if text else None
 
 
 def _show(report: CopyReport) -> None:

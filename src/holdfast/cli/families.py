@@ -18,14 +18,14 @@ FAMILIES = {
     "Look": {"catalog": "tables schema summary diagram"},
     "Ask": {"query": "query", "search": "search"},
     "Tune": {"insight": "explain suggest doctor"},
-    "Files and other databases": {"transfer": "export import", "copying": "copy"},
+    "Files and other databases": {"transfer": "export import", "copying": "copy", "comparing": "diff"},
     "Backups": {"backups": "backup verify restore backups prune schedule"},
     "See it work": {"demo": "demo"},
 }
 """The headings of the help, the modules below each, and the commands of each module."""
 GROUPS = {"agents": ("agents",), "memory": ("memory", "remembered", "keeping")}
 """Groups of commands, and the modules that have them; the first one has the group."""
-PAGED = frozenset({"Look", "Ask", "Tune", "memory"})
+PAGED = frozenset({"Look", "Ask", "Tune", "diff", "memory"})
 """What reads and then prints, so that a pager may stand behind it."""
 NARROWEST, WIDEST = 38, 100
 _EXAMPLE = re.compile(r"(?m)^\$ (.*holdfast .*)$")

@@ -355,7 +355,7 @@ class Executor:
 
         Inside a transaction the thread's own connection is read, otherwise a second one, so that
         writing while reading neither waits for itself nor changes what is read. ``undisturbed`` promises
-        that this thread writes nothing meanwhile: no copy is needed to keep that apart.
+        that this thread sends nothing meanwhile and reads to the end: no copy is needed to keep that apart.
         """
         native, read = self.native(sql), self.engine.connect.stream
 

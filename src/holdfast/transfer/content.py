@@ -58,8 +58,12 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
-def _json(values: Values) -> Values:
-    return [json.dumps(_plain(value), sort_keys=True, default=repr) for value in values]
+_encode = json.JSONEncoder(sort_keys=True, default=repr).encode
+
+
+def json_texts(values: Values) -> list[str]:
+    """JSON values as texts that are equal where they are, whatever the order of their keys."""
+    return [_encode(_plain(value)) for value in values]
 
 
 def _bytes(values: Values) -> Values:
@@ -73,7 +77,7 @@ def _others(values: Values) -> Values:
 _FORMS: dict[str, Callable[[Values], Values]] = {
     "float": _floats,
     "decimal": _floats,
-    "json": _json,
+    "json": json_texts,
     "bytes": _bytes,
     "other": _others,
 }

@@ -11,11 +11,9 @@ from holdfast.core import schema
 from holdfast.core.bulk import insert_many
 from holdfast.core.executor import Executor
 from holdfast.core.progress import track
-from holdfast.core.rows import reading_of
 from holdfast.core.sources import Chunk, Source
 from holdfast.core.transaction import Transaction
-from holdfast.core.where import qualified
-from holdfast.engines.base import Column, TableInfo
+from holdfast.engines.base import TableInfo
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.errors import (
     DatabaseError,
@@ -27,12 +25,11 @@ from holdfast.errors import (
 )
 from holdfast.transfer.content import Content
 from holdfast.transfer.plan import Plan, TablePlan, make_plan
+from holdfast.transfer.reading import Batches, inexact, read_batches
 from holdfast.transfer.report import CopyReport
 from holdfast.transfer.schema import read_schema
 from holdfast.types.array import Framed, has_mark
 
-_BATCH, _BATCH_BYTES = 2_000, 2 << 20
-Batches = Iterator[tuple[list[Sequence[Any]], int]]
 Rows = Callable[[TableInfo], tuple[int | None, Batches]]
 """How many rows a table has, if that is known, and the rows as columns, and how many they are."""
 
@@ -153,49 +150,13 @@ def _framed(values: Sequence[Any]) -> Sequence[Any]:
 
 def _rows(source: Executor, progress: bool | None, info: TableInfo) -> tuple[int | None, Batches]:
     total = _count(source, info.name) if progress is not False else None
-    return total, _batches(source, info)
-
-
-def _batches(executor: Executor, info: TableInfo) -> Batches:
-    """The rows of a table as columns, and how many they are; nothing is written meanwhile.
-
-    Behind the table's own columns comes the text of those whose values Python may hold less exactly, such
-    as an interval of months.
-    """
-    plan = reading_of(executor, executor.describe(info.name))
-    texts = [f", CAST({qualified(info.name, column.name)} AS TEXT)" for column in _inexact(info)]
-    sql = f"SELECT {plan.listing}{''.join(texts)} FROM {quote(info.name)}"
-    decoders = [None if c.codec.kind.name == "bytes" else c.codec.decode for c in plan.columns]
-    size = _batch_size(executor, info)
-    for batch in executor.stream(sql, batch_size=size, undisturbed=True):
-        columns: list[Sequence[Any]] = list(zip(*batch, strict=True))
-        for place, decode in enumerate(decoders):
-            if decode is not None:
-                columns[place] = [None if value is None else decode(value) for value in columns[place]]
-        yield columns, len(batch)
-
-
-def _batch_size(executor: Executor, info: TableInfo) -> int:
-    """So many rows at a time that the longest values of a table do not fill the memory."""
-    parts = []
-    for column in info.columns:
-        name = quote(column.name)
-        if column.codec.kind.name in ("bytes", "text"):
-            parts.append(f"coalesce(length({name}), 0)")
-        elif column.codec.kind.name in ("json", "other"):
-            parts.append(f"coalesce(length(CAST({name} AS TEXT)), 0)")
-    if not parts:
-        return _BATCH
-    longest = executor.scalar(f"SELECT max({' + '.join(parts)}) FROM {quote(info.name)}") or 0
-    return max(1, min(_BATCH, _BATCH_BYTES // (longest + 1)))
+    return total, read_batches(source, info)
 
 
 def _content(info: TableInfo) -> Content:
-    return Content([*(column.codec.kind.name for column in info.columns), *("text" for _ in _inexact(info))])
-
-
-def _inexact(info: TableInfo) -> list[Column]:
-    return [column for column in info.columns if column.codec.kind.name == "other"]
+    return Content(
+        [*(column.codec.kind.name for column in info.columns), *("text" for _ in inexact(info.columns))]
+    )
 
 
 def _count(executor: Executor, name: str) -> int:
@@ -223,7 +184,7 @@ def _add_rest(target: Executor, table: TablePlan) -> None:
 def prove(target: Executor, info: TableInfo, expected: Content) -> None:
     """Read the copy back, and compare its number of rows and its content."""
     there = _content(info)
-    for columns, count in _batches(target, info):
+    for columns, count in read_batches(target, info):
         there.add(columns, count)
     if there.rows != expected.rows:
         raise DatabaseError(f"the copy of {info.name!r} has {there.rows} rows instead of {expected.rows}")

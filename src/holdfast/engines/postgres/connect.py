@@ -372,11 +372,13 @@ def stream(
     """Batches of rows from a cursor of the server, which writes of the same transaction do not change.
 
     The driver's own server cursor would be closed in whatever transaction comes next, which that aborts.
-    A connection that nobody else uses meanwhile needs no cursor: the server then goes on while rows are read.
+    A connection that nobody else uses meanwhile, because it is out of a transaction or not ``shared``, needs
+    no cursor: the server then goes on while rows are read.
     """
     name, cursor = f"hf_{uuid.uuid4().hex}", RawCursor(raw)
     _trust_known_types(cursor)
-    if raw.pgconn.transaction_status == TransactionStatus.IDLE and _takes_its_time(cursor):
+    is_alone = raw.pgconn.transaction_status == TransactionStatus.IDLE or not shared
+    if is_alone and _takes_its_time(cursor):
         rows: Any = cursor.stream(sql, params, binary=binary, size=min(size, 1000))
         with contextlib.closing(rows):
             while batch := list(islice(rows, size)):

@@ -1,0 +1,121 @@
+"""The command that says how two databases differ."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.cli import opening
+from holdfast.cli.copying import names_of
+from holdfast.cli.output import AsJson, printable, show, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from holdfast.transfer.differing import Difference, RowDifference, TableDifference
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="One database: a path or a URL.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other one.", show_default=False)],
+    tables: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these tables, by their names.")
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option(metavar="A,B", help="All tables but these, by their names.")
+    ] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="Print the values of rows that differ, too.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="How many rows of each table to print.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Say how two databases differ, in their schemas and row by row; exit code 1 if they do.
+
+    Both are only read, each as it is at one moment, and all rows that differ are counted.
+
+    $ holdfast diff runs.db postgresql://me@host/lab --rows
+    """
+    import holdfast
+
+    with opening.to_read(a) as one, opening.to_read(b) as other:
+        found = holdfast.diff(
+            one, other, names_of(tables), exclude=names_of(exclude) or (), limit=limit, rows=rows
+        )
+    if as_json:
+        write_json({"is_equal": found.is_equal, **asdict(found)})
+    elif found.is_equal:
+        print(found)
+    else:
+        _show(found, rows)
+    if not found.is_equal:
+        raise typer.Exit(1)
+
+
+def _show(found: Difference, values: bool) -> None:
+    if found.schema:
+        show(
+            ["schema", "table", "name", "in a", "in b"],
+            [
+                [item.kind, item.table, item.name or "", *map(_there, (item.a, item.b))]
+                for item in found.schema
+            ],
+        )
+    differing = [table for table in found.tables if not table.has_equal_rows]
+    if differing:
+        show(
+            ["table", "rows in a", "rows in b", "only in a", "only in b", "changed"],
+            [
+                [table.table, table.rows_a, table.rows_b, table.only_in_a, table.only_in_b, table.changed]
+                for table in differing
+            ],
+        )
+    for table in found.tables:
+        for column, reason in table.not_compared.items():
+            print(printable(f"{table.table}.{column} was not compared: {reason}"))
+    for table in differing:
+        _show_rows(table, values)
+
+
+def _there(text: str | None) -> str:
+    """What a side has of something; a dash for nothing."""
+    return "-" if text is None else text or "yes"
+
+
+def _show_rows(table: TableDifference, values: bool) -> None:
+    if not table.rows:
+        return
+    if values:
+        heads, lines = (
+            ["row", "key", "column", "in a", "in b"],
+            [line for row in table.rows for line in _value_lines(row)],
+        )
+    else:
+        heads, lines = (
+            ["row", "key", "columns"],
+            [[row.which, _key(row), ", ".join(row.columns)] for row in table.rows],
+        )
+    show(heads, lines, title=table.table)
+    left = table.only_in_a + table.only_in_b + table.changed - sum(row.count for row in table.rows)
+    if left:
+        print(f"and {left:,} more")
+
+
+def _value_lines(row: RowDifference) -> Iterator[list[str]]:
+    names = row.columns or tuple(row.a or row.b or ())
+    for number, name in enumerate(names):
+        head = [row.which, _key(row)] if number == 0 else ["", ""]
+        yield [*head, name, *(_value(side, name) for side in (row.a, row.b))]
+
+
+def _value(side: Mapping[str, Any] | None, name: str) -> str:
+    return "-" if side is None else printable(side[name])
+
+
+def _key(row: RowDifference) -> str:
+    if row.key is None:
+        return f"{row.count} times" if row.count > 1 else ""
+    return ", ".join(f"{name}={printable(value)}" for name, value in row.key.items())
+
+
+COMMANDS = (diff,)

@@ -1,0 +1,56 @@
+"""The rows of a table as columns of values, some thousand at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from holdfast.core.executor import Executor
+from holdfast.core.rows import reading_of
+from holdfast.core.where import qualified
+from holdfast.engines.base import Column, TableInfo
+from holdfast.engines.names import quote_identifier as quote
+
+_BATCH, _BATCH_BYTES = 2_000, 2 << 20
+Values = Sequence[Any]
+Batches = Iterator[tuple[list[Values], int]]
+
+
+def read_batches(
+    executor: Executor, info: TableInfo, names: Sequence[str] | None = None, *, where: str = "", size: int = 0
+) -> Batches:
+    """The rows of a table as columns, and how many they are; nothing is written meanwhile.
+
+    Behind the columns asked for comes the text of those whose values Python may hold less exactly, such
+    as an interval of months.
+    """
+    plan = reading_of(executor, executor.describe(info.name), names)
+    texts = [f", CAST({qualified(info.name, column.name)} AS TEXT)" for column in inexact(plan.columns)]
+    sql = f"SELECT {plan.listing}{''.join(texts)} FROM {quote(info.name)}{where}"
+    decoders = [None if c.codec.kind.name == "bytes" else c.codec.decode for c in plan.columns]
+    size = size or batch_size(executor, info)
+    for batch in executor.stream(sql, batch_size=size, binary=plan.binary, undisturbed=True):
+        columns: list[Values] = list(zip(*batch, strict=True))
+        for place, decode in enumerate(decoders):
+            if decode is not None:
+                columns[place] = [None if value is None else decode(value) for value in columns[place]]
+        yield columns, len(batch)
+
+
+def batch_size(executor: Executor, info: TableInfo) -> int:
+    """So many rows at a time that the longest values of a table do not fill the memory."""
+    parts = []
+    for column in info.columns:
+        name = quote(column.name)
+        if column.codec.kind.name in ("bytes", "text"):
+            parts.append(f"coalesce(length({name}), 0)")
+        elif column.codec.kind.name in ("json", "other"):
+            parts.append(f"coalesce(length(CAST({name} AS TEXT)), 0)")
+    if not parts:
+        return _BATCH
+    longest = executor.scalar(f"SELECT max({' + '.join(parts)}) FROM {quote(info.name)}") or 0
+    return max(1, min(_BATCH, _BATCH_BYTES // (longest + 1)))
+
+
+def inexact(columns: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if column.codec.kind.name == "other"]
