@@ -57,6 +57,14 @@ AGENTS_GIVE = (
     ("bootstrap", "Bootstrapped", "bootstrap.bootstrap"),
     ("newtable", "NewTable", "newtable.new_table"),
 )
+SYNC_GIVES = {
+    "Report": "sync.run",
+    "Status": "sync.status",
+    "Quarantined": "status.quarantined",
+    "Conflict": "sync.conflicts",
+    "Plan": "sync.plan",
+    "Clash": "sync.run",
+}
 _ROLE = re.compile(r":(?:meth|func|class|attr|mod):`~?([^`]+)`")
 
 
@@ -64,7 +72,7 @@ def page() -> str:
     """The whole page, which ``test_docs.py`` compares with the file."""
     return (
         "\n".join(
-            [_INTRODUCTION, *_package(), *_classes(), *_memory(), *_faces(), *_agents(), *_errors()]
+            [_INTRODUCTION, *_package(), *_classes(), *_memory(), *_faces(), *_sync(), *_agents(), *_errors()]
         ).rstrip()
         + "\n"
     )
@@ -113,6 +121,17 @@ def _faces() -> Iterator[str]:
     yield from _made_class(langgraph.HoldfastStore, "store")
     yield "## LangChain\n\nThe module `holdfast.memory.langchain`.\n"
     yield from _made_class(import_module("holdfast.memory.langchain").HoldfastVectorStore, "vectorstore")
+
+
+def _sync() -> Iterator[str]:
+    sync = import_module("holdfast.sync")
+    yield (
+        "## sync\n\nThe module `holdfast.sync`: two-way sync between a database of one's own and a hub that "
+        "many share. [The guide](sync.md) shows the whole way.\n"
+    )
+    yield from _made_class(sync.Sync, "sync")
+    for name, giver in SYNC_GIVES.items():
+        yield from _class(getattr(sync, name), name.lower(), giver)
 
 
 def _agents() -> Iterator[str]:

@@ -35,6 +35,7 @@ __all__ = [
     "inspect",
     "install_as",
     "memory",
+    "sync",
 ]
 
 _LAZY = {
@@ -43,6 +44,7 @@ _LAZY = {
     "Error": ("holdfast.errors", "Error"),
     "errors": ("holdfast.errors", None),
     "memory": ("holdfast.memory", None),
+    "sync": ("holdfast.sync", None),
 }
 
 

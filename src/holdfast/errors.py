@@ -32,6 +32,8 @@
     ├── ImportFailed (ValueError)            a file or a frame that cannot be loaded as it is
     ├── EmbeddingFailed (RuntimeError)       a server that makes vectors of texts did not, or not as it should
     ├── MigrationError                       a revision that failed, is unknown or does not fit
+    ├── SyncError                            a sync cannot be set up or go on
+    │   └── HubChanged                       the hub is not what this replica knew: restored, or another one
     ├── BackupError
     │   ├── BackupCorrupt                    a backup whose content is not what was written
     │   └── NotABackup                       a file of another program
@@ -231,6 +233,14 @@ class EmbeddingFailed(Error, RuntimeError):
 
 class MigrationError(Error):
     """A revision failed, is not known, or cannot be gone to; the database is as it was before it."""
+
+
+class SyncError(Error):
+    """A sync cannot be set up or go on as it is; what was committed before stays."""
+
+
+class HubChanged(SyncError):
+    """The hub is not what this replica knew: it was restored from a backup, or is another database."""
 
 
 class BackupError(Error):

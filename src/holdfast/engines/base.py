@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alembic.ddl.impl import DefaultImpl
     from numpy.typing import NDArray
 
+    from holdfast.engines.changes import Changes
     from holdfast.engines.checks import Checks
     from holdfast.engines.copying import Archive, Copies, Dump
     from holdfast.engines.nearest import VectorIndexing
@@ -491,6 +492,7 @@ class Engine:
     upkeep: Upkeep
     plans: Plans
     checks: Checks
+    changes: Changes
     dump: Dump
     copies: Copies
     archive: Archive

@@ -13,6 +13,8 @@ from holdfast.errors import InvalidIdentifier
 MAX_BYTES = 63
 IDEMPOTENCY_TABLE = "hf_idempotency"
 """Where keys of writes are kept; no table of the user's, so it is not listed."""
+SYNC_PREFIX = "hf_sync_"
+"""What the names of all tables, triggers and functions of a sync begin with; they are not listed either."""
 
 
 def check_identifier(name: str, noun: str = "name") -> str:

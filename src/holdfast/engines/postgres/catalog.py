@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.engines.base import Column, Cursor, Run, TableInfo
-from holdfast.engines.names import IDEMPOTENCY_TABLE, quote_identifier
+from holdfast.engines.names import IDEMPOTENCY_TABLE, SYNC_PREFIX, quote_identifier
 from holdfast.types import TypeMap
 
 _KINDS = "('r', 'p', 'v', 'm', 'f')"
@@ -88,7 +88,8 @@ def _relations(run: Run, kinds: str) -> list[str]:
     rows = run(
         "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
         f"WHERE n.nspname = current_schema() AND c.relkind IN {kinds} AND NOT c.relispartition "
-        f"AND c.relname <> '{IDEMPOTENCY_TABLE}' {_BY_NAME}"
+        f"AND c.relname <> '{IDEMPOTENCY_TABLE}' "
+        f"AND NOT starts_with(c.relname::text, '{SYNC_PREFIX}') {_BY_NAME}"
     ).fetchall()
     return [name for (name,) in rows]
 
@@ -127,6 +128,7 @@ def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
         "LEFT JOIN pg_constraint AS k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') "
         "WHERE n.nspname = current_schema() AND (?::text IS NULL OR t.relname = ?::text) "
         "AND left(c.relname::text, 10) <> 'hf_search_' "
+        f"AND NOT starts_with(t.relname::text, '{SYNC_PREFIX}') "
         f"{_BY_NAME}",
         (table, table),
     ).fetchall()
@@ -179,12 +181,13 @@ def others(run: Run) -> list[tuple[str, str, str | None]]:
     return run(
         "SELECT 'trigger', t.tgname || ' on ' || c.relname, c.relname::text FROM pg_trigger AS t "
         f"JOIN pg_class AS c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal AND c.relnamespace = {here} "
+        f"AND NOT starts_with(t.tgname::text, '{SYNC_PREFIX}') "
         "UNION ALL SELECT 'policy', p.polname || ' on ' || c.relname, c.relname::text FROM pg_policy AS p "
         f"JOIN pg_class AS c ON c.oid = p.polrelid WHERE c.relnamespace = {here} "
         "UNION ALL SELECT 'rule', r.rulename || ' on ' || c.relname, c.relname::text FROM pg_rewrite AS r "
         f"JOIN pg_class AS c ON c.oid = r.ev_class WHERE c.relkind IN ('r', 'p') AND c.relnamespace = {here} "
         "UNION ALL SELECT 'function', proname::text, NULL FROM pg_proc "
-        f"WHERE pronamespace = {here} AND NOT EXISTS "
+        f"WHERE pronamespace = {here} AND NOT starts_with(proname::text, '{SYNC_PREFIX}') AND NOT EXISTS "
         "(SELECT FROM pg_depend AS d WHERE d.objid = pg_proc.oid AND d.deptype = 'e') "
         "UNION ALL SELECT 'type', typname::text, NULL FROM pg_type AS t "
         f"WHERE typnamespace = {here} AND (typtype IN ('e', 'd', 'r') OR typtype = 'c' AND EXISTS "

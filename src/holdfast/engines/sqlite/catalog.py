@@ -9,11 +9,15 @@ from itertools import pairwise
 from typing import Any
 
 from holdfast.engines.base import Column, Cursor, Run, TableInfo
-from holdfast.engines.names import IDEMPOTENCY_TABLE, quote_identifier
+from holdfast.engines.names import IDEMPOTENCY_TABLE, SYNC_PREFIX, quote_identifier
 from holdfast.engines.sqltext import SQLITE, first_word, tokens
 from holdfast.types import TypeMap
 
 _OWN = "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+
+
+def _not_of_sync(name: str) -> str:
+    return f"substr({name}, 1, {len(SYNC_PREFIX)}) <> '{SYNC_PREFIX}'"
 
 
 def describe(run: Run, table: str, types: TypeMap) -> TableInfo | None:
@@ -58,7 +62,7 @@ def tables(run: Run) -> list[str]:
     sql = (
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') "
         f"AND {_OWN} AND NOT (type = 'virtual' AND substr(name, 1, 10) = 'hf_search_') "
-        f"AND name <> '{IDEMPOTENCY_TABLE}' ORDER BY name"
+        f"AND name <> '{IDEMPOTENCY_TABLE}' AND {_not_of_sync('name')} ORDER BY name"
     )
     return [name for (name,) in run(sql).fetchall()]
 
@@ -87,7 +91,7 @@ def indexes(run: Run, table: str | None) -> list[dict[str, Any]]:
         "JOIN pragma_index_list(m.name) AS l LEFT JOIN sqlite_master AS s "
         "ON s.type = 'index' AND s.name = l.name "
         "WHERE m.type = 'table' AND (? IS NULL OR m.name = ?) "
-        "AND substr(m.name, 1, 10) <> 'hf_search_' ORDER BY l.name",
+        f"AND substr(m.name, 1, 10) <> 'hf_search_' AND {_not_of_sync('m.name')} ORDER BY l.name",
         (table, table),
     ).fetchall()
     return [
@@ -147,10 +151,11 @@ def create_sql(run: Run, table: str) -> str:
 
 
 def others(run: Run) -> list[tuple[str, str, str | None]]:
-    """The triggers, but for those of a search."""
+    """The triggers, but for those of a search and of a sync."""
     return run(
         "SELECT 'trigger', name || ' on ' || tbl_name, tbl_name FROM sqlite_master "
-        "WHERE type = 'trigger' AND name NOT LIKE 'hf\\_search\\_%' ESCAPE '\\' ORDER BY name"
+        "WHERE type = 'trigger' AND name NOT LIKE 'hf\\_search\\_%' ESCAPE '\\' "
+        f"AND {_not_of_sync('name')} ORDER BY name"
     ).fetchall()
 
 

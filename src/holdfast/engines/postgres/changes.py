@@ -1,0 +1,180 @@
+"""Changes noted by triggers for each statement; a position is the number of a transaction.
+
+Transactions end in another order than they began in, so a position is settled only when all before it have
+ended: below the oldest one that a snapshot takes for running. Notes are only ever added, so that nobody waits
+for who takes them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from holdfast.engines.base import Column, Run
+from holdfast.engines.changes import APPLYING, Carried, Tracked, listed, matching
+from holdfast.engines.names import SYNC_PREFIX, quote_identifier
+from holdfast.engines.postgres.vectors import VECTOR, decode
+from holdfast.types import Storage, TypeMap
+
+_TEXT = TypeMap(Storage.NATIVE).codec("text")
+_TURN = 7_466_291_845_511_003
+_NOW = "pg_catalog.pg_current_xact_id()::text::bigint"
+
+
+def log(run: Run, table: Tracked) -> list[str]:
+    notes = quote_identifier(table.log)
+    return [
+        f'CREATE TABLE {notes} ("n" BIGINT GENERATED ALWAYS AS IDENTITY, "had" BIGINT NOT NULL, '
+        f'"tried" BIGINT NOT NULL DEFAULT 0, {_columns(table)})',
+        f'CREATE INDEX {quote_identifier(table.log + "_n")} ON {notes} ("n")',
+        *_triggers(
+            run, table, "log", f"WHEN (current_setting('{APPLYING}.on', true) IS DISTINCT FROM 'yes')"
+        ),
+    ]
+
+
+def feed(run: Run, table: Tracked) -> list[str]:
+    notes = quote_identifier(table.feed)
+    return [
+        f'CREATE TABLE {notes} ("position" BIGINT NOT NULL DEFAULT ({_NOW}), "had" BIGINT NOT NULL, '
+        f"{_columns(table)})",
+        f'CREATE INDEX {quote_identifier(table.feed + "_position")} ON {notes} ("position")',
+        *_triggers(run, table, "feed", ""),
+    ]
+
+
+def _columns(table: Tracked) -> str:
+    named = [*zip(table.keys, table.key, strict=True), *zip(table.notes("b"), table.others, strict=True)]
+    return ", ".join(f'"{name}" {column.type}' for name, column in named)
+
+
+def _triggers(run: Run, table: Tracked, role: str, when: str) -> list[str]:
+    ((schema,),) = run("SELECT current_schema()::text").fetchall()
+    own, here = quote_identifier(table.name), quote_identifier(schema)
+    notes = f"{here}.{quote_identifier(getattr(table, role))}"
+    keys, others = [c.name for c in table.key], [c.name for c in table.others]
+    put = f"INSERT INTO {notes} ({listed(['had', *table.keys])}"
+    was = f"{put}{''.join(', ' + each for each in map(quote_identifier, table.notes('b')))}) SELECT 1, "
+    was += listed([*keys, *others], "o.") + " FROM {} AS o"
+    new = f"{put}) SELECT 0, {listed(keys, 'w.')} FROM new_rows AS w"
+    moved = " WHERE NOT EXISTS (SELECT FROM old_rows AS o WHERE "
+    moved += matching("o", "w", [(name, name) for name in keys]) + ")"
+    old_rows, new_rows = "OLD TABLE AS old_rows", "NEW TABLE AS new_rows"
+    made = [
+        ("insert", "AFTER INSERT", f"REFERENCING {new_rows}", [new]),
+        (
+            "update",
+            "AFTER UPDATE",
+            f"REFERENCING {old_rows} {new_rows}",
+            [was.format("old_rows"), new + moved],
+        ),
+        ("delete", "AFTER DELETE", f"REFERENCING {old_rows}", [was.format("old_rows")]),
+        ("truncate", "BEFORE TRUNCATE", "", [was.format(f"{here}.{own}")]),
+    ]
+    statements = []
+    for event, head, referencing, body in made:
+        name = quote_identifier(f"{SYNC_PREFIX}{table.number}_{role}_{event}")
+        # Whoever writes to the table need not have any right on the notes.
+        statements += [
+            f"CREATE OR REPLACE FUNCTION {here}.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+            f"SET search_path = pg_catalog, pg_temp AS $holdfast$ BEGIN {'; '.join(body)}; RETURN NULL; END "
+            "$holdfast$",
+            f"CREATE TRIGGER {name} {head} ON {own} {referencing} FOR EACH STATEMENT {when} "
+            f"EXECUTE FUNCTION {here}.{name}()",
+        ]
+    return statements
+
+
+def forget(run: Run, table: Tracked) -> None:
+    for role in ("log", "feed"):
+        for event in ("insert", "update", "delete", "truncate"):
+            name = quote_identifier(f"{SYNC_PREFIX}{table.number}_{role}_{event}")
+            run(f"DROP FUNCTION IF EXISTS {name}() CASCADE")
+    for name in (table.log, table.flight, table.feed):
+        run(f"DROP TABLE IF EXISTS {quote_identifier(name)}")
+
+
+def first(table: Tracked, condition: str) -> str:
+    notes, keys = quote_identifier(table.log), listed(table.keys)
+    columns = listed(["had", "tried", *table.keys, *table.notes("b")], "n.")
+    pairs = [(key, key) for key in table.keys]
+    return (
+        f"SELECT DISTINCT ON ({listed(table.keys, 'n.')}) {columns} FROM {notes} AS n JOIN "
+        f"(SELECT DISTINCT {keys} FROM (SELECT n.* FROM {notes} AS n "
+        f'WHERE {condition} ORDER BY n."n" LIMIT ?) '
+        f'AS noted) AS picked ON {matching("n", "picked", pairs)} ORDER BY {listed(table.keys, "n.")}, n."n"'
+    )
+
+
+def position(run: Run, table: Tracked) -> int:
+    ((found,),) = run("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint").fetchall()
+    return int(found)
+
+
+def upcoming(run: Run, table: Tracked) -> int:
+    return here(run, table)
+
+
+def here(run: Run, table: Tracked) -> int:
+    ((found,),) = run(f"SELECT {_NOW}").fetchall()
+    return int(found)
+
+
+def hold(run: Run, tables: Sequence[Tracked]) -> None:
+    names = ", ".join(quote_identifier(table.name) for table in tables)
+    if names:
+        run(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def turn(run: Run) -> None:
+    run("SELECT pg_advisory_xact_lock(?)", (_TURN,))
+
+
+def applying(run: Run, *, on: bool) -> None:
+    run("SELECT set_config(?, ?, true)", (f"{APPLYING}.on", "yes" if on else ""))
+
+
+def stage(name: str, select: str) -> list[str]:
+    quoted = quote_identifier(name)
+    return [
+        f"DROP TABLE IF EXISTS pg_temp.{quoted}",
+        f"CREATE TEMPORARY TABLE {quoted} ON COMMIT DROP AS {select}",
+    ]
+
+
+def carried(column: Column) -> Carried:
+    kind, type_text = column.codec.kind, column.type
+    if kind.name == "other":
+        text = replace(column, type="TEXT", codec=_TEXT, collation=None)
+        cast = f"CAST({{}} AS {type_text})"
+        if type_text.startswith(VECTOR):
+            return Carried("bytes", text, "vector_send({})", cast, decode=_floats)
+        return Carried(f"other {type_text}", text, "CAST({} AS TEXT)", cast, "CAST({} AS TEXT)")
+    decode = None if kind.name == "bytes" else column.codec.decode
+    compare = "{}"
+    if kind.name == "float":
+        compare = f"float{4 if kind.bits == 32 else 8}send({{}})"
+    elif type_text == "JSON":
+        compare = "CAST({} AS TEXT)"
+    elif kind.name == "text":
+        compare = '{} COLLATE "C"'
+    return Carried(kind.name, column, compare=compare, decode=decode)
+
+
+def _floats(stored: Any) -> Any:
+    return None if stored is None else decode(VECTOR, bytes(stored)).astype("<f4").tobytes()
+
+
+def same(carried: Carried, left: str, right: str) -> str:
+    compared = carried.compare.format(left)
+    staged = right if carried.kind.startswith("other") else carried.compare.format(right)
+    return f"{compared} IS NOT DISTINCT FROM {staged}"
+
+
+def identity(run: Run) -> str:
+    ((found,),) = run(
+        "SELECT (SELECT system_identifier FROM pg_control_system())::text || ' ' || "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())::text"
+    ).fetchall()
+    return str(found)

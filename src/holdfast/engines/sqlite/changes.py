@@ -1,0 +1,166 @@
+"""Changes noted by triggers for each row. Writers come one after the other, and so do their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.engines.base import Column, Run
+from holdfast.engines.changes import APPLYING, Carried, Tracked, listed
+from holdfast.engines.names import SYNC_PREFIX, quote_identifier
+
+_GUARD = f'NOT EXISTS (SELECT 1 FROM "{APPLYING}")'
+_ROLES = ("log", "feed")
+_EVENTS = ("replace", "insert", "move", "update", "delete")
+
+
+def log(run: Run, table: Tracked) -> list[str]:
+    """One note for each row, of what it was when it was changed first."""
+    keys = ", ".join(f'"{k}" {c.type} NOT NULL' for k, c in zip(table.keys, table.key, strict=True))
+    return [
+        f'CREATE TABLE IF NOT EXISTS "{APPLYING}" ("applying" INTEGER)',
+        f'CREATE TABLE {quote_identifier(table.log)} ("had" INTEGER NOT NULL, "tried" INTEGER NOT NULL, '
+        f"{keys}, {_before(table)}PRIMARY KEY ({listed(table.keys)})) WITHOUT ROWID",
+        *_triggers(table, "log"),
+    ]
+
+
+def feed(run: Run, table: Tracked) -> list[str]:
+    """One note for each change, numbered."""
+    keys = ", ".join(f'"{k}" {c.type} NOT NULL' for k, c in zip(table.keys, table.key, strict=True))
+    before = _before(table).rstrip(", ")
+    return [
+        f'CREATE TABLE {quote_identifier(table.feed)} ("position" INTEGER PRIMARY KEY AUTOINCREMENT, '
+        f'"had" INTEGER NOT NULL, {keys}{", " if before else ""}{before})',
+        *_triggers(table, "feed"),
+    ]
+
+
+def _before(table: Tracked) -> str:
+    return "".join(f'"{b}" {column.type}, ' for b, column in zip(table.notes("b"), table.others, strict=True))
+
+
+def _triggers(table: Tracked, role: str) -> list[str]:
+    own = quote_identifier(table.name)
+    old = _note(table, role, "OLD", had=True)
+    new = _note(table, role, "NEW", had=False)
+    moved = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in _names(table.key))
+    columns = listed([column.name for column in table.columns])
+    # The conflict clause of the statement that fires a trigger rules in it, so none is relied on here; and no
+    # trigger fires for the rows that OR REPLACE puts away.
+    made = [
+        ("replace", f"BEFORE INSERT ON {own}", _in_the_way(table, role, inserted=True)),
+        ("insert", f"AFTER INSERT ON {own}", [new]),
+        (
+            "update",
+            f"AFTER UPDATE OF {columns} ON {own}",
+            [old, _note(table, role, "NEW", had=False, when=moved)],
+        ),
+        ("delete", f"AFTER DELETE ON {own}", [old]),
+    ]
+    if in_the_way := _in_the_way(table, role, inserted=False):
+        made.append(("move", f"BEFORE UPDATE ON {own}", in_the_way))
+    guard = f"WHEN {_GUARD} " if role == "log" else ""
+    return [
+        f"CREATE TRIGGER {_trigger(table, role, event)} {head} {guard}BEGIN {'; '.join(notes)}; END"
+        for event, head, notes in made
+    ]
+
+
+def _trigger(table: Tracked, role: str, event: str) -> str:
+    return quote_identifier(f"{SYNC_PREFIX}{table.number}_{role}_{event}")
+
+
+def _names(columns: Sequence[Column]) -> list[str]:
+    return [quote_identifier(column.name) for column in columns]
+
+
+def _note(table: Tracked, role: str, row: str, *, had: bool, when: str = "1", source: str = "") -> str:
+    keys, others = _names(table.key), _names(table.others)
+    columns = [*(["tried"] if role == "log" else []), "had", *table.keys, *table.notes("b")]
+    values = [
+        *(["0"] if role == "log" else []),
+        str(int(had)),
+        *(f"{row}.{name}" for name in keys),
+        *(f"{row}.{name}" if had else "NULL" for name in others),
+    ]
+    notes = quote_identifier(getattr(table, role))
+    known = " AND ".join(f'n."{k}" = {row}.{name}' for k, name in zip(table.keys, keys, strict=True))
+    # A key may hold NULL on SQLite; no other row is found by one, so such a row stays where it is.
+    known_key = " AND ".join(f"{row}.{name} IS NOT NULL" for name in keys)
+    unknown = f" AND NOT EXISTS (SELECT 1 FROM {notes} AS n WHERE {known})" if role == "log" else ""
+    put = f"INSERT INTO {notes} ({listed(columns)}) SELECT {', '.join(values)} {source}"
+    return f"{put}WHERE ({when}) AND {known_key}{unknown}"
+
+
+def _in_the_way(table: Tracked, role: str, *, inserted: bool) -> list[str]:
+    """Notes of the rows that OR REPLACE would put away for the one that is written."""
+    own = quote_identifier(table.name)
+    key = tuple(column.name for column in table.key)
+    found = []
+    for unique in (key, *table.uniques) if inserted or table.uniques else ():
+        alike = " AND ".join(f"o.{q} = NEW.{q}" for q in map(quote_identifier, unique))
+        if not inserted:
+            alike += " AND NOT (" + " AND ".join(f"o.{q} IS OLD.{q}" for q in _names(table.key)) + ")"
+        found.append(_note(table, role, "o", had=True, when=alike, source=f"FROM {own} AS o "))
+    return found
+
+
+def forget(run: Run, table: Tracked) -> None:
+    for role in _ROLES:
+        for event in _EVENTS:
+            run(f"DROP TRIGGER IF EXISTS {_trigger(table, role, event)}")
+    for name in (table.log, table.flight, table.feed):
+        run(f"DROP TABLE IF EXISTS {quote_identifier(name)}")
+
+
+def first(table: Tracked, condition: str) -> str:
+    """Each key has one note."""
+    columns = listed(["had", "tried", *table.keys, *table.notes("b")], "n.")
+    return f"SELECT {columns} FROM {quote_identifier(table.log)} AS n WHERE {condition} LIMIT ?"
+
+
+def position(run: Run, table: Tracked) -> int:
+    return here(run, table) + 1
+
+
+def upcoming(run: Run, table: Tracked) -> int:
+    return here(run, table) + 1
+
+
+def here(run: Run, table: Tracked) -> int:
+    found = run("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.feed,)).fetchall()
+    return int(found[0][0]) if found else 0
+
+
+def hold(run: Run, tables: Sequence[Tracked]) -> None:
+    """The transaction has kept every other writer off since it began."""
+
+
+def turn(run: Run) -> None:
+    """The transaction is the only one that writes."""
+
+
+def applying(run: Run, *, on: bool) -> None:
+    run(f'INSERT INTO "{APPLYING}" VALUES (1)' if on else f'DELETE FROM "{APPLYING}"')
+
+
+def stage(name: str, select: str) -> list[str]:
+    quoted = quote_identifier(name)
+    return [f"DROP TABLE IF EXISTS temp.{quoted}", f"CREATE TEMP TABLE {quoted} AS {select}"]
+
+
+def carried(column: Column) -> Carried:
+    kind = column.codec.kind.name
+    # An array comes as the bytes that it is stored as.
+    decode = None if kind == "bytes" else column.codec.decode
+    return Carried(kind, column, decode=decode)
+
+
+def same(carried: Carried, left: str, right: str) -> str:
+    binary = " COLLATE BINARY" if carried.kind in ("text", "other") else ""
+    return f"{left}{binary} IS {right}"
+
+
+def identity(run: Run) -> str:
+    """A file is the same wherever it is."""
+    return ""

@@ -1,0 +1,92 @@
+"""The first sync of two databases: tables that one side lacks, and rows that nothing is known of yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from holdfast.core.executor import Executor
+from holdfast.core.transaction import Transaction
+from holdfast.errors import NotSupported
+from holdfast.sync import enabling, notes
+from holdfast.sync.report import Plan
+from holdfast.sync.round import Round
+from holdfast.sync.stage import Columns, Side, Stage
+from holdfast.transfer.plan import make_plan
+from holdfast.transfer.schema import read_schema
+
+
+def create_missing(local: Executor, hub: Executor, names: Sequence[str]) -> None:
+    """Create the tables of which only one side has some, without rows, with what belongs to them.
+
+    Raises:
+        TableNotFound: if neither has one of that name.
+        NotSupported: if the other side has no type for a column.
+    """
+    here, there = (set(e.engine.catalog.tables(e.run)) for e in (local, hub))
+    for source, target, missing in (
+        (local, hub, [name for name in names if name not in there]),
+        (hub, local, [name for name in names if name not in here]),
+    ):
+        if missing:
+            _create(source, target, missing)
+
+
+def _create(source: Executor, target: Executor, names: Sequence[str]) -> None:
+    plan = make_plan(read_schema(source, names), target)
+    if plan.refused:
+        raise NotSupported(
+            f"not everything can be created on the other side: {'; '.join(map(str, plan.refused[:3]))}",
+            hint="create the table there yourself, or leave it out with tables=",
+        )
+    with Transaction(target):
+        # Imported here for its order: tables, indexes, then what refers to other tables.
+        from holdfast.transfer.copy import carry
+
+        carry(target, plan, lambda info: (0, iter(())))
+
+
+def begin(rnd: Round) -> None:
+    """Take all rows of tables that are new to the sync for changes."""
+    new = {entry.name for entry in notes.entries(rnd.local) if entry.is_new}
+    for ours, _ in rnd.pairs:
+        if ours.tracked.name in new:
+            enabling.mark_all(ours)
+
+
+class _Undone(Exception):
+    """Nothing of it is kept."""
+
+
+def compare(ours: Side, theirs: Side) -> Plan:
+    """What the two sides have of one table, by a copy of the rows at the hub that is not kept."""
+    found: list[int] = []
+    try:
+        with Transaction(ours.executor, read_only=True), Transaction(theirs.executor):
+            stage = Stage(theirs, was=False)
+            stage.create()
+            stage.load(_rows(ours), lambda key, reason: None)
+            match = theirs.match(stage.quoted)
+            both = f"FROM {theirs.table} JOIN {stage.quoted} ON {match}"
+            for sql in (
+                f"SELECT count(*) FROM {stage.quoted}",
+                f"SELECT count(*) FROM {theirs.table}",
+                f"SELECT count(*) {both}",
+                f"SELECT count(*) {both} WHERE {theirs.same(stage.quoted, 'v')}",
+            ):
+                found.append(int(theirs.executor.scalar(sql)))
+            raise _Undone
+    except _Undone:
+        pass
+    here, there, common, alike = found
+    return Plan(ours.tracked.name, here - common, there - common, alike, common - alike)
+
+
+def _rows(side: Side) -> Iterator[Columns]:
+    text, values = side.where
+    sql = f"SELECT {', '.join(side.own())} FROM {side.table}{' WHERE ' + text if text else ''}"
+    before = 0
+    for batch in side.executor.stream(sql, values, batch_size=2_000, undisturbed=True):
+        count = len(batch)
+        columns = side.decode(list(zip(*batch, strict=True)), side.carried)
+        yield [range(before + 1, before + count + 1), [0] * count, [1] * count, *columns]
+        before += count

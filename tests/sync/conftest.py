@@ -1,0 +1,65 @@
+"""Every test that asks for ``pair`` runs for each way of two engines; all databases are real ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import holdfast
+import servers
+
+WAYS = ("sqlite-postgres", "sqlite-sqlite", "postgres-postgres")
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[str], holdfast.Database]]:
+    """A function that opens another empty database of an engine each time."""
+    made: list[str] = []
+    open_ones: list[holdfast.Database] = []
+
+    def make(engine: str) -> holdfast.Database:
+        if engine == "sqlite":
+            database = holdfast.connect(tmp_path / f"s{next(_numbers)}.db")
+        else:
+            try:
+                server = servers.embedded_server()
+            except LookupError as exc:
+                pytest.skip(f"no PostgreSQL here: {exc}")
+            name = f"sync{next(_numbers)}"
+            server.create_database(name)
+            made.append(name)
+            database = holdfast.connect(server.url(name))
+        open_ones.append(database)
+        return database
+
+    yield make
+    for database in open_ones:
+        database.close()
+    for name in made:
+        servers.embedded_server().drop_database(name)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The engine of a replica, and that of the hub."""
+    local, _, hub = request.param.partition("-")
+    return local, hub
+
+
+@pytest.fixture
+def hub(way: tuple[str, str], opened: Callable[[str], holdfast.Database]) -> holdfast.Database:
+    return opened(way[1])
+
+
+@pytest.fixture
+def local(way: tuple[str, str], opened: Callable[[str], holdfast.Database]) -> holdfast.Database:
+    return opened(way[0])
+
+
+@pytest.fixture
+def other(way: tuple[str, str], opened: Callable[[str], holdfast.Database]) -> holdfast.Database:
+    return opened(way[0])

@@ -1,0 +1,105 @@
+"""A row that one side will not take is set aside with the reason; all others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import holdfast
+from holdfast.sync import Sync
+
+Opened = Callable[[str], holdfast.Database]
+
+
+def test_a_check_of_the_hub(local: holdfast.Database, hub: holdfast.Database) -> None:
+    local.create_table("runs", {"id": "TEXT PRIMARY KEY", "score": "REAL"})
+    hub.create_table("runs", {"id": "TEXT PRIMARY KEY", "score": "REAL"}, checks=["score < 10"])
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert_many("runs", [{"id": f"r{i:02}", "score": float(i)} for i in range(12)])
+    report = sync.run()
+    assert (report.pushed, report.quarantined) == (10, 2)
+    assert [(row.key, row.direction) for row in sync.status().quarantined] == [
+        (("r10",), "push"),
+        (("r11",), "push"),
+    ]
+    assert "CheckViolation" in sync.status().quarantined[0].reason
+    assert local.count("runs") == 12
+    # Changed so that it can be taken, it goes.
+    local.update("runs", {"score": 1.0}, {"id": "r10"})
+    local.delete("runs", {"id": "r11"})
+    assert sync.run().quarantined == 0
+    assert hub.select("runs", order_by="id") == local.select("runs", order_by="id")
+
+
+def test_a_unique_column_besides_the_key(
+    local: holdfast.Database, other: holdfast.Database, hub: holdfast.Database
+) -> None:
+    columns = {"id": "TEXT PRIMARY KEY", "name": "TEXT"}
+    local.create_table("users", columns, unique=["name"])
+    mine, theirs = Sync(local, hub), Sync(other, hub)
+    mine.enable(), theirs.enable()
+    local.insert_many("users", [{"id": "1", "name": "ada"}, {"id": "2", "name": "eve"}])
+    other.insert_many("users", [{"id": "3", "name": "ada"}, {"id": "4", "name": "bob"}])
+    mine.run(), theirs.run(), mine.run()
+    assert {row["id"] for row in hub.select("users")} == {"1", "2", "4"}
+    assert {row["id"] for row in local.select("users")} == {"1", "2", "4"}
+    # The other keeps its own row, and what cannot stand beside it waits.
+    assert {row["id"] for row in other.select("users")} == {"2", "3", "4"}
+    assert {(row.key, row.direction) for row in theirs.status().quarantined} == {
+        (("3",), "push"),
+        (("1",), "pull"),
+    }
+    other.update("users", {"name": "ada2"}, {"id": "3"})
+    theirs.run(), mine.run()
+    for db in (local, other, hub):
+        assert {row["name"] for row in db.select("users")} == {"ada", "ada2", "bob", "eve"}
+    assert theirs.status().quarantined == ()
+
+
+def test_a_value_that_sqlite_does_not_hold(opened: Opened) -> None:
+    local, hub = opened("sqlite"), opened("postgres")
+    hub.create_table("runs", {"id": "TEXT PRIMARY KEY", "score": "REAL"})
+    sync = Sync(local, hub)
+    sync.enable()
+    hub.insert_many("runs", [{"id": "a", "score": 1.0}, {"id": "nan", "score": float("nan")}])
+    report = sync.run()
+    assert (report.pulled, report.quarantined) == (1, 1)
+    (row,) = sync.status().quarantined
+    assert (row.key, row.direction) == (("nan",), "pull")
+    assert "NaN" in row.reason
+    hub.update("runs", {"score": 2.0}, {"id": "nan"})
+    assert sync.run().quarantined == 0
+    assert local.select("runs", order_by="id") == hub.select("runs", order_by="id")
+
+
+def test_rows_that_refer_to_each_other(local: holdfast.Database, hub: holdfast.Database) -> None:
+    local.create_table("b_teams", {"id": "TEXT PRIMARY KEY"})
+    local.create_table("a_people", {"id": "TEXT PRIMARY KEY", "team": "TEXT REFERENCES b_teams (id)"})
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert("b_teams", {"id": "t"})
+    local.insert_many("a_people", [{"id": f"p{i}", "team": "t"} for i in range(3)])
+    assert sync.run().quarantined == 0
+    local.delete("a_people", all_rows=True)
+    local.delete("b_teams", all_rows=True)
+    assert sync.run().quarantined == 0
+    assert (hub.count("a_people"), hub.count("b_teams")) == (0, 0)
+    hub.insert("b_teams", {"id": "u"})
+    hub.insert("a_people", {"id": "q", "team": "u"})
+    assert sync.run().pulled == 2
+    assert local.select("a_people") == [{"id": "q", "team": "u"}]
+
+
+def test_rows_of_one_table_that_refer_to_each_other(local: holdfast.Database, hub: holdfast.Database) -> None:
+    local.create_table("tree", {"id": "TEXT PRIMARY KEY", "up": "TEXT REFERENCES tree (id)"})
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert("tree", {"id": "z", "up": None})
+    for child, parent in (("y", "z"), ("a", "y"), ("b", "a")):
+        local.insert("tree", {"id": child, "up": parent})
+    assert sync.run().quarantined == 0
+    assert hub.count("tree") == 4
+    for id in ("b", "a", "y", "z"):
+        local.delete("tree", {"id": id})
+    assert sync.run().quarantined == 0
+    assert hub.count("tree") == 0
