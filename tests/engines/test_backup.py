@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast.backup import manifest, plain
+from holdfast.backup.content import content_of
+from holdfast.backup.formats import opened
 from holdfast.engines.postgres.embedded import bin_directory
 from holdfast.errors import (
     BackupCorrupt,
@@ -549,6 +552,61 @@ def test_a_backup_of_another_engine_is_refused(
     for call in (db.restore_database, db.verify_backup):
         with pytest.raises(BackupError, match=r"SQLite.*PostgreSQL|PostgreSQL.*SQLite"):
             call(backup)
+
+
+def test_a_backup_of_format_1_is_proven(
+    full: holdfast.Database, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL its hashes are of the text of whole rows."""
+    before = state(full)
+    with monkeypatch.context() as old:
+        dump: Any = full._executor.engine.dump
+        content = dump.content
+        for module in (manifest, plain):
+            old.setattr(module, "FORMAT", 1)
+        old.setattr(dump, "content", lambda *given: content(*given[:3], like=""))
+        path = full.backup_database(tmp_path / f"old{suffix}")
+    with opened(path) as source:
+        assert source.manifest is not None
+        assert not any(content.hash.startswith("2:") for content in source.manifest.tables.values())
+    full.delete("orders", all_rows=True)
+    assert full.verify_backup(path).ok
+    full.restore_database(path, keep_old=False)
+    assert state(full) == before
+
+
+def test_whatever_changes_in_a_row_changes_its_hash(db: holdfast.Database) -> None:
+    db.create_table("t", {"a": "TEXT", "b": "TEXT", "c": "INTEGER"})
+    pairs = [
+        ("", None),
+        (None, ""),
+        (None, None),
+        ("", ""),
+        ("ab", ""),
+        ("a", "b"),
+        ("b", "a"),
+        ("NULL", None),
+    ]
+    rows = [{"a": a, "b": b, "c": c} for a, b in pairs for c in (None, 0, 1, -1, 2**32, 2**62)]
+    found = set()
+    for row in rows:
+        db.delete("t", all_rows=True)
+        db.insert("t", row)
+        with db.transaction():
+            found.add(content_of(db._executor, "t").hash)
+    assert len(found) == len(rows)
+
+
+def test_a_table_of_very_many_columns(db: holdfast.Database, tmp_path: Path, suffix: str) -> None:
+    names = [f"c{number}" for number in range(1_500)]
+    db.create_table("wide", {name: "BOOLEAN" if name.endswith("5") else "TEXT" for name in names})
+    db.insert_many("wide", [{name: name.endswith("5") or "x" for name in names}, {names[0]: "y"}])
+    path = db.backup_database(tmp_path / f"wide{suffix}")
+    assert db.verify_backup(path).ok
+    if suffix == ".sql":
+        with holdfast.connect(tmp_path / "copy.db") as other:
+            holdfast.copy_database(db, other)
+            assert other.select("wide") == db.select("wide")
 
 
 def test_an_empty_database(db: holdfast.Database, tmp_path: Path, suffix: str) -> None:

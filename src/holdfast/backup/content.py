@@ -11,16 +11,18 @@ from holdfast.engines.copying import Content
 from holdfast.errors import TransactionError
 
 
-def content_of(executor: Executor, table: str, advance: Advance | None = None) -> Content:
-    """Read a table of this thread's transaction with flat memory."""
-    return executor.engine.dump.content(executor.driver_connection(), table, advance)
+def content_of(
+    executor: Executor, table: str, advance: Advance | None = None, like: str | None = None
+) -> Content:
+    """Read a table of this thread's transaction with flat memory; ``like`` is a hash to compare with."""
+    return executor.engine.dump.content(executor.driver_connection(), table, advance, like)
 
 
 def differences(executor: Executor, expected: Mapping[str, Content]) -> list[str]:
     """What the tables hold that they should not, or do not hold that they should; one text for each table."""
     found: list[str] = []
     for table, content in expected.items():
-        here = content_of(executor, table)
+        here = content_of(executor, table, like=content.hash)
         if here.rows != content.rows:
             found.append(f"table {table!r} has {here.rows} rows instead of {content.rows}")
         elif here.hash != content.hash:

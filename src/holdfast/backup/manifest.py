@@ -13,7 +13,7 @@ from holdfast.engines.copying import Content
 from holdfast.errors import BackupCorrupt, BackupError
 from holdfast.settings import Target
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 ::
 
-    -- Holdfast backup, format 1: sqlite, 2026-01-31T12:00:00+00:00
+    -- Holdfast backup, format 2: sqlite, 2026-01-31T12:00:00+00:00
     ... statements ...
     -- Holdfast trailer <SHA-256> {...}
 
@@ -47,8 +47,7 @@ def write(executor: Executor, table: str | None, path: Path, advance: Advance | 
         text = _Text(file, executor.engine.name)
         raw = executor.driver_connection()
         tables = {name: content_of(executor, name, advance) for name in dump.tables(raw, table)}
-        longest = max((content.longest for content in tables.values()), default=0)
-        known = dump.write(raw, table, longest, text.put)
+        known = dump.write(raw, table, text.put)
         text.finish(Manifest(executor.engine.name, name_of(executor.target), text.created, tables, known))
 
 

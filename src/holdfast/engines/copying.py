@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """How many rows a table holds, a hash that does not depend on their order, and the longest in bytes.
+    """How many rows a table holds, and a hash that does not depend on their order.
 
     Equal rows count each time in the hash, and a row that changed, came or went changes it. It compares
     tables on one kind of database.
@@ -25,7 +25,6 @@ class Content:
 
     rows: int
     hash: str
-    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,10 @@ class Dump(Protocol):
     """Writing tables as SQL text, and putting such a text in their place. ``raw`` is in a transaction."""
 
     def tables(self, raw: Any, only: str | None) -> list[str]: ...
-    def content(self, raw: Any, table: str, advance: Callable[[int], None] | None = None) -> Content: ...
-    def write(
-        self, raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]
-    ) -> dict[str, Any]: ...
+    def content(
+        self, raw: Any, table: str, advance: Callable[[int], None] | None = None, like: str | None = None
+    ) -> Content: ...
+    def write(self, raw: Any, only: str | None, put: Callable[[bytes], None]) -> dict[str, Any]: ...
     def load(
         self,
         raw: Any,

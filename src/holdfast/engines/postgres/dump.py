@@ -37,6 +37,13 @@ _FORMS = {
     "TimeZone": "UTC",
     "lc_monetary": "C",
 }
+# How a hash of rows begins that is made column by column.
+_HASH = "2:"
+# The second sum is of the product of a hash's halves, so that no two hashes can make up for each other.
+_SUMS = ("sum(hash)", "sum((hash & 4294967295) * ((hash >> 32) & 2147483647))")
+_SUMS_OF_TEXT = tuple(f"sum(hashtextextended(text, {seed}))" for seed in (0, 1))
+# Drawn once: no text that anybody has.
+_NULL = "NULL 5f0d2c9ab7e341d6"
 _PATIENCE = ("idle_in_transaction_session_timeout", "statement_timeout")
 _OWNER = "'holdfast_verify_' || pid || '_' || (extract(epoch FROM backend_start) * 1000000)::bigint"
 _NOT_OF_EXTENSION = (
@@ -89,20 +96,43 @@ def tables(raw: Any, only: str | None) -> list[str]:
     return list(chosen)
 
 
-def content(raw: Any, table: str, advance: Callable[[int], None] | None = None) -> Content:
-    """Let the server add up two hashes of each row's text, as it writes a record."""
+def content(
+    raw: Any, table: str, advance: Callable[[int], None] | None = None, like: str | None = None
+) -> Content:
+    """Let the server hash each row, from its first column to its last, and add up the hashes.
+
+    ``like`` is a hash to compare with: a backup of an earlier version has one of the text of whole rows.
+    """
     source = place_of(raw, table)
     set_forms(raw)
-    hashes = ", ".join(f"coalesce(sum(hashtextextended(text, {seed})), 0)" for seed in (0, 1))
-    # OFFSET keeps the text from being made once for each use of it.
-    ((count, first, second, longest),) = rows(
-        raw,
-        f"SELECT count(*), {hashes}, coalesce(max(octet_length(text)), 0) FROM "
-        f'(SELECT ROW(t.*)::text COLLATE "C" AS text FROM {source} AS t OFFSET 0) AS r',
+    is_old = like is not None and not like.startswith(_HASH)
+    row = 'ROW(t.*)::text COLLATE "C" AS text' if is_old else f"{_row_hash(raw, table)} AS hash"
+    sums = ", ".join(_SUMS_OF_TEXT if is_old else _SUMS)
+    # OFFSET keeps what is in the brackets from being made once for each use of it.
+    ((count, *found),) = rows(
+        raw, f"SELECT count(*), {sums} FROM (SELECT {row} FROM {source} AS t OFFSET 0) AS r"
     )
     if advance is not None:
         advance(count)
-    return Content(count, f"{int(first) % 2**64:016x}{int(second) % 2**64:016x}", longest)
+    text = "".join(f"{int(one or 0) % 2**64:016x}" for one in found)
+    return Content(count, text if is_old else _HASH + text)
+
+
+def _row_hash(raw: Any, table: str) -> str:
+    """Each column's text is hashed with the hash of those before it as the seed."""
+    found = rows(
+        raw,
+        "SELECT attname::text, atttypid IN ('text'::regtype, 'varchar'::regtype) FROM pg_attribute "
+        "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (f"{quote(schema_of(raw))}.{quote(table)}",),
+    )
+    said = "0::bigint"
+    for name, is_text in found:
+        column = f"t.{quote(name)}"
+        # What a cast to text does, the type's owner may choose; concat takes what it is written as.
+        text = column if is_text else f"CASE WHEN {column} IS NOT NULL THEN concat({column}) END"
+        said = f"hashtextextended(coalesce({text}, '{_NULL}') COLLATE \"C\", {said})"
+    return said
 
 
 def place_of(raw: Any, table: str) -> str:
@@ -119,7 +149,7 @@ def set_forms(raw: Any) -> None:
     rows(raw, f"SELECT {settings}")
 
 
-def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]) -> dict[str, Any]:
+def write(raw: Any, only: str | None, put: Callable[[bytes], None]) -> dict[str, Any]:
     """Write the current schema, or one table with what belongs to it; return what restoring needs to know."""
     known = surroundings(raw)
     schema = known["schema"]
@@ -129,11 +159,21 @@ def write(raw: Any, only: str | None, longest: int, put: Callable[[bytes], None]
         for text in _trigger_functions(raw, schema, only):
             put(f"\n{text.rstrip()};\n".encode())
     scope = f"--schema={pattern(schema)}" if only is None else f"--table={pattern(schema)}.{pattern(only)}"
-    at_once = max(1, min(100, STATEMENT_SIZE // max(longest, 1)))
+    at_once = max(1, min(100, STATEMENT_SIZE // max(_longest(raw, only), 1)))
     with dumping(raw, [*UNOWNED, "--inserts", f"--rows-per-insert={at_once}", scope]) as lines:
         for line in without_meta_commands(lines):
             put(line)
     return known if only is None else {**known, "views": []}
+
+
+def _longest(raw: Any, only: str | None) -> int:
+    """The bytes of the longest row's text."""
+    set_forms(raw)
+    found = [
+        rows(raw, f"SELECT coalesce(max(octet_length(ROW(t.*)::text)), 0) FROM {place_of(raw, name)} AS t")
+        for name in tables(raw, only)
+    ]
+    return max((row[0] for ((row),) in found), default=0)
 
 
 def surroundings(raw: Any) -> dict[str, Any]:

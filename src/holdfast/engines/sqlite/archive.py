@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import chain
 from typing import Any
 
@@ -15,6 +16,8 @@ from holdfast.types import classify
 
 PART_BYTES, PART_ROWS, MOST_FETCHED = 1 << 20, 10_000, 128
 _LOOSE = "loose"
+# Among the classes of columns; no name can be this one.
+_ANY_TEXT = "\0"
 _CLASSES = {int: "int64", float: "float64", str: "string", bytes: "binary"}
 _BY_KIND = {"integer": "int64", "boolean": "int64", "float": "float64", "bytes": "binary"}
 
@@ -52,16 +55,23 @@ def read(raw: sqlite3.Connection, table: str, classes: dict[str, str]) -> Iterat
     for name in names:
         kind = classify(kept[name][0]).name if name in kept else "integer"
         classes.setdefault(name, _BY_KIND.get(kind, "string") + "?")
-    with dump.any_text(raw):
-        for batch in _batches(raw, carried.name, names):
-            columns = list(zip(*batch, strict=True)) or [()] * len(names)
-            _classify(names, columns, classes)
-            arrays = []
-            for name, values in zip(names, columns, strict=True):
-                is_loose = classes[name] == _LOOSE
-                given = list(map(tagged, values)) if is_loose else values
-                arrays.append(pa.array(given, "binary" if is_loose else classes[name].rstrip("?")))
-            yield pa.table(arrays, schema=pa.schema(_fields(names, kept, classes, arrays)))
+    reading = dump.any_text(raw) if _ANY_TEXT in classes else nullcontext()
+    try:
+        with reading:
+            for batch in _batches(raw, carried.name, names):
+                columns = list(zip(*batch, strict=True)) or [()] * len(names)
+                _classify(names, columns, classes)
+                arrays = []
+                for name, values in zip(names, columns, strict=True):
+                    is_loose = classes[name] == _LOOSE
+                    given = list(map(tagged, values)) if is_loose else values
+                    arrays.append(pa.array(given, "binary" if is_loose else classes[name].rstrip("?")))
+                yield pa.table(arrays, schema=pa.schema(_fields(names, kept, classes, arrays)))
+    except sqlite3.OperationalError as exc:
+        if not dump.is_undecodable(exc):
+            raise
+        classes[_ANY_TEXT] = "read"
+        raise Misfit from exc
 
 
 def _fields(
@@ -81,15 +91,20 @@ def _fields(
 def _batches(raw: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[list[Any]]:
     """Rows until they weigh some megabytes; never many at a time of those that might be long."""
     quoted = ", ".join(map(dump.quote, names))
-    weight = " + ".join(f"coalesce(length(CAST({dump.quote(name)} AS BLOB)), 0)" for name in names)
-    longest = raw.execute(f"SELECT max({weight}) FROM {dump.quote(table)}").fetchone()[0] or 0
+    weights = [f"coalesce(length(CAST({dump.quote(name)} AS BLOB)), 0)" for name in names]
+    # SQLite takes no expression that is deeper than 1000.
+    groups = [" + ".join(weights[start : start + 500]) for start in range(0, len(weights), 500)]
+    found = raw.execute(f"SELECT {', '.join(f'max({one})' for one in groups)} FROM {dump.quote(table)}")
+    longest = sum(weight or 0 for weight in found.fetchone())
     size = max(1, min(MOST_FETCHED, PART_BYTES // (longest + 1)))
+    are_short = longest * PART_ROWS <= 2 * PART_BYTES
     cursor = raw.execute(f"SELECT {quoted} FROM {dump.quote(table)}")
     batch: list[Any] = []
     weighed = 0
     while rows := cursor.fetchmany(size):
         batch += rows
-        weighed += sum(len(value) for value in chain.from_iterable(rows) if type(value) in (str, bytes))
+        if not are_short:
+            weighed += sum(len(value) for value in chain.from_iterable(rows) if type(value) in (str, bytes))
         if weighed > PART_BYTES or len(batch) >= PART_ROWS:
             yield batch
             batch, weighed = [], 0
@@ -102,9 +117,10 @@ def _classify(names: Sequence[str], columns: Sequence[Sequence[Any]], classes: d
     for name, values in zip(names, columns, strict=True):
         known = classes[name]
         found = {_CLASSES[kind] for kind in set(map(type, values)) - {type(None)}}
-        if known == _LOOSE or not found or (found == {known} and not _is_broken(found, values)):
+        is_broken = _ANY_TEXT in classes and _is_broken(found, values)
+        if known == _LOOSE or not found or (found == {known} and not is_broken):
             continue
-        fits = len(found) == 1 and not _is_broken(found, values)
+        fits = len(found) == 1 and not is_broken
         classes[name] = next(iter(found)) if fits and known.endswith("?") else _LOOSE
         is_misfit |= classes[name] != known.rstrip("?")
     if is_misfit:

@@ -49,8 +49,7 @@ def opened(path: Path, known: Mapping[str, Any], only: str | None) -> Iterator[C
     with closing(sqlite3.connect(location, uri=True)) as copy, tempfile.TemporaryFile() as text:
         copy.execute("BEGIN")
         contents = {name: dump.content(copy, name) for name in dump.tables(copy, only)}
-        longest = max((content.longest for content in contents.values()), default=0)
-        found = dump.write(copy, only, longest, partial(_put, text))
+        found = dump.write(copy, only, partial(_put, text))
         text.seek(0)
         yield Copy(iter_statements(_texts(text), SQLITE), found, contents)
 
