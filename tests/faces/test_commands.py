@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import pty
 import re
-import select
 import shlex
-import struct
 import subprocess
 import sys
-import termios
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,11 +16,9 @@ import pytest
 import cli
 import holdfast
 from holdfast.cli import families
+from terminal import PATIENCE, PROGRAM, Terminal
 
 COMMANDS = dict(cli.commands())
-PROGRAM = [sys.executable, "-m", "holdfast"]
-PATIENCE = 120
-OUTSIDE = ("COLUMNS", "LINES", "PAGER", "LESS", "NO_COLOR")
 
 
 def named(words: tuple[str, ...]) -> str:
@@ -137,58 +128,6 @@ def test_a_command_that_is_misspelt_is_told_the_nearest() -> None:
     done = run("tabels")
     assert done.returncode == 2
     assert "'tables'" in done.stderr
-
-
-class Terminal:
-    """The program in a terminal of so many columns and lines."""
-
-    def __init__(self, *words: str, columns: int = 80, lines: int = 24, env: dict[str, str] | None = None):
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        around = {
-            name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "PAGER")
-        }
-        self.program = subprocess.Popen(
-            [*PROGRAM, *words],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**around, "TERM": "xterm", **(env or {})},
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.ours = ours
-        self.shown = ""
-
-    def type(self, text: str) -> None:
-        os.write(self.ours, text.encode())
-
-    def wait_for(self, pattern: str) -> str:
-        """What is shown up to a text, which is waited for; the next call looks behind it."""
-        deadline = time.monotonic() + PATIENCE
-        while (found := re.search(pattern, self.shown)) is None:
-            assert time.monotonic() < deadline, self.shown
-            chunk = self._read()
-            assert chunk is not None, self.shown
-            self.shown += chunk
-        before, self.shown = self.shown[: found.end()], self.shown[found.end() :]
-        return before
-
-    def rest(self) -> str:
-        """All that is shown until the program ends."""
-        while (chunk := self._read()) is not None:
-            self.shown += chunk
-        os.close(self.ours)
-        self.code = self.program.wait(PATIENCE)
-        return self.shown
-
-    def _read(self) -> str | None:
-        if not select.select([self.ours], [], [], 1)[0]:
-            return ""
-        with contextlib.suppress(OSError):  # Linux says so when the other side is closed
-            if chunk := os.read(self.ours, 65536):
-                return chunk.decode()
-        return None
 
 
 @pytest.fixture

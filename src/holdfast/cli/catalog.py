@@ -22,8 +22,13 @@ def tables(url: opening.URL, as_json: AsJson = False, as_csv: AsCsv = False) -> 
     $ holdfast tables runs.db
     """
     with opening.to_read(url) as db:
-        found = [[name, db.count(name)] for name in db.list_tables()]
+        found = counted(db)
     write(["table", "rows"], found, as_json=as_json, as_csv=as_csv)
+
+
+def counted(db: Database) -> list[tuple[str, int]]:
+    """The tables with their row counts."""
+    return [(name, db.count(name)) for name in db.list_tables()]
 
 
 def schema(
@@ -47,14 +52,24 @@ def schema(
             for name in names:
                 print(f"{holdfast.inspect(db).get_create_table_sql(name).rstrip(';')};")
             return
-        found = {name: _describe(db, name) for name in names}
+        found = described(db, names)
     if as_json:
         write_json(found)
-        return
-    for number, (name, described) in enumerate(found.items()):
+    else:
+        show_tables(found)
+
+
+def described(db: Database, names: list[str] | None = None) -> dict[str, Any]:
+    """What tables are like, by default all."""
+    return {name: _describe(db, name) for name in (db.list_tables() if names is None else names)}
+
+
+def show_tables(found: dict[str, Any]) -> None:
+    """Print what :func:`described` found."""
+    for number, (name, table) in enumerate(found.items()):
         if number:
             print()
-        _show_table(name, described)
+        _show_table(name, table)
 
 
 def _describe(db: Database, table: str) -> dict[str, Any]:

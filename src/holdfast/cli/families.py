@@ -16,7 +16,7 @@ from holdfast.cli.pager import paged
 
 FAMILIES = {
     "Look": {"catalog": "tables schema summary diagram"},
-    "Ask": {"query": "query", "search": "search"},
+    "Ask": {"query": "query", "shell": "shell", "search": "search"},
     "Tune": {"insight": "explain suggest doctor"},
     "Files and other databases": {"transfer": "export import", "copying": "copy", "comparing": "diff"},
     "Backups": {"backups": "backup verify restore backups prune schedule"},
@@ -27,6 +27,8 @@ GROUPS = {"agents": ("agents",), "memory": ("memory", "remembered", "keeping")}
 """Groups of commands, and the modules that have them; the first one has the group."""
 PAGED = frozenset({"Look", "Ask", "Tune", "diff", "memory"})
 """What reads and then prints, so that a pager may stand behind it."""
+LIVE = frozenset({"shell"})
+"""What talks while it runs."""
 NARROWEST, WIDEST = 38, 100
 _EXAMPLE = re.compile(r"(?m)^\$ (.*holdfast .*)$")
 
@@ -59,7 +61,7 @@ class Families(TyperGroup):
         # The nearest names are looked for among these.
         self.commands = dict.fromkeys(self.list_commands(ctx)) | self.commands  # type: ignore[operator]
         name, command, rest = super().resolve_command(ctx, args)
-        if name and PAGED & {name, _PLACES.get(name, ("", ""))[0]}:
+        if name and name not in LIVE and PAGED & {name, _PLACES.get(name, ("", ""))[0]}:
             ctx.with_resource(paged())
         return name, command, rest
 

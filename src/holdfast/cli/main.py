@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -12,7 +11,8 @@ import typer
 
 from holdfast._version import __version__
 from holdfast.cli.families import Families, width
-from holdfast.errors import ConfigurationError, Error
+from holdfast.cli.mistakes import UsageError, one_line
+from holdfast.errors import ConfigurationError
 
 app = typer.Typer(
     name="holdfast",
@@ -26,8 +26,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": width()},
 )
 
-# Typer gives no other name to the class of all mistakes on a command line.
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _debug = False
 
 
@@ -77,45 +75,11 @@ def _run(arguments: Sequence[str]) -> int:
             import traceback
 
             traceback.print_exc()
-        print(f"Error: {_one_line(exc)}", file=sys.stderr)
-        return 2 if isinstance(exc, (_UsageError, ConfigurationError)) else 1
+        print(f"Error: {one_line(exc)}", file=sys.stderr)
+        return 2 if isinstance(exc, (UsageError, ConfigurationError)) else 1
     if result == 130:
         print("Interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0
-
-
-def _one_line(exc: Exception) -> str:
-    if isinstance(exc, Error):
-        text = f"{exc.message}; {_in_the_shell(exc.hint)}" if exc.hint else exc.message
-    elif isinstance(exc, _UsageError):
-        context = getattr(exc, "ctx", None)
-        path = context.command_path if context else "holdfast"
-        text = f"{exc.format_message().rstrip('.')}; see {path} --help"  # type: ignore[attr-defined]
-    elif isinstance(exc, OSError) and exc.filename is not None:
-        text = f"{exc.filename}: {exc.strerror}"
-    else:
-        text = f"{type(exc).__name__}: {exc}; holdfast --debug shows where it came from"
-    return re.sub(r"://[^\s/@]*:[^\s@]*@", "://***@", " ".join(text.split()))
-
-
-# The arguments of Python that hints name, and that are options here.
-_ARGUMENT = re.compile(
-    r"\b(rejects|format|delimiter|encoding|null|if_exists|extra_columns|resume|tables|exclude)=(?:'([^']*)')?"
-)
-_ENABLE = re.compile(r"db\.enable_search\(.*?, \[(.*)\]\)")
-
-
-def _in_the_shell(hint: str) -> str:
-    """A hint as one types it here: ``delimiter=';'`` is ``--delimiter ';'``."""
-    hint = _ENABLE.sub(lambda found: "add --enable " + found[1].replace(", ", " --enable "), hint)
-    return _ARGUMENT.sub(lambda found: _option(found[1], found[2]), hint)
-
-
-def _option(name: str, value: str | None) -> str:
-    option = f"--{name.replace('_', '-')}"
-    if value is None:
-        return option
-    return f"{option} {value}" if value.isalnum() else f"{option} '{value}'"
 
 
 if __name__ == "__main__":

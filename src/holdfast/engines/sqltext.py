@@ -371,6 +371,22 @@ def split_statements(sql: str, lexicon: Lexicon) -> list[str]:
     return list(iter_statements([sql], lexicon))
 
 
+def ended_statements(sql: str, lexicon: Lexicon) -> tuple[list[str], str]:
+    """The statements whose semicolon is there, and the text of the one that is not finished.
+
+    >>> ended_statements("SELECT 1; SELECT ';", SQLITE)
+    (['SELECT 1'], " SELECT ';")
+    """
+    found: list[str] = []
+
+    def read() -> Generator[str, None, None]:
+        nonlocal sql
+        sql = sql[(yield from _complete(sql, lexicon, last=False)) :]
+
+    found.extend(read())
+    return found, sql
+
+
 def is_single_statement(sql: str, lexicon: Lexicon) -> bool:
     """Whether ``sql`` is exactly one statement; a semicolon and comments may follow it."""
     statements = iter_statements([sql], lexicon)

@@ -309,6 +309,11 @@ def let_go(raw: Any) -> None:
         raw.autocommit = False
 
 
+def interrupt(raw: Any) -> None:
+    with contextlib.suppress(psycopg.Error):
+        raw.cancel()
+
+
 def is_alive(raw: Any) -> bool:
     """Whether the connection can go on; after an error one that is still ACTIVE was interrupted."""
     dead = (TransactionStatus.UNKNOWN, TransactionStatus.ACTIVE)

@@ -181,6 +181,10 @@ def let_go(raw: Any) -> None:
         raw.wait(raw.milliseconds)
 
 
+def interrupt(raw: Any) -> None:
+    raw.interrupt()
+
+
 def is_alive(raw: Any) -> bool:
     return True
 
