@@ -1283,12 +1283,25 @@ class Database:
 
         return slow_log.slow_queries(self._executor, self._slow_log, limit, plans=plans, source=source)
 
-    def suggest_indexes(self, workload: Iterable[str] | None = None, *, most_rows: int = 200_000) -> Advices:
-        """Indexes that would make statements faster, each tried on a copy and measured; print it.
+    def suggest_indexes(
+        self,
+        workload: Iterable[str] | None = None,
+        *,
+        most_rows: int = 200_000,
+        complete: bool | None = None,
+    ) -> Advices:
+        """What would make statements faster, each tried on a copy and measured; print it.
 
-        ``workload`` are statements, by default those that :meth:`slow_queries` knows of. Their values are not
-        needed. The copy has at most ``most_rows`` of each table on PostgreSQL, all of the file on SQLite;
-        nothing is built in the database itself. Needs the extra ``tuning``.
+        Indexes to make, also partial and covering ones, those to drop because another one does their work,
+        and statistics to renew. ``workload`` are statements, one that comes often as often as it comes, by
+        default those that :meth:`slow_queries` knows of. Their values are not needed. With ``complete``,
+        which that default has, they are all that is ever asked, and indexes that none of them uses are
+        named too. The copy has at most ``most_rows`` of each table on PostgreSQL, all of the file on SQLite;
+        nothing is built in the database itself but by ``.apply()`` of what is returned. Needs the extra
+        ``tuning``.
+
+        >>> for advice in db.suggest_indexes(["SELECT * FROM runs WHERE acc > 0.9"]):
+        ...     print(advice)
 
         Raises:
             ConfigurationError: without a workload, if nothing was recorded.
@@ -1297,9 +1310,10 @@ class Database:
         """
         from holdfast.tuning import advise, slow_log
 
+        is_complete = workload is None if complete is None else complete
         if workload is None:
             workload = slow_log.workload(self._executor, self._slow_log)
-        return advise.suggest(self._executor, workload, most_rows)
+        return advise.suggest(self._executor, workload, most_rows, complete=is_complete)
 
     def doctor(
         self,

@@ -124,3 +124,14 @@ def test_what_is_no_query_is_not_run(shop: holdfast.Database, sql: str) -> None:
 def test_a_workload_is_a_list_of_texts(db: holdfast.Database, workload: Any) -> None:
     with pytest.raises(InvalidQuery, match="list of statements"):
         db.suggest_indexes(workload)
+
+
+@pytest.mark.parametrize("name", ['x"; DROP TABLE t;--', "Runs", "SELECT", "über alles"])
+def test_the_worst_names_are_read(db: holdfast.Database, name: str) -> None:
+    db.create_table(name, {"id": "INTEGER PRIMARY KEY", name: "INTEGER"})
+    db.insert_many(name, [{name: n} for n in range(ROWS)])
+    quoted = '"' + name.replace('"', '""') + '"'
+    found = db.suggest_indexes([f"SELECT * FROM {quoted} WHERE {quoted} = ?"])
+    assert [(advice.table, advice.columns) for advice in found] == [(name, (name,))]
+    assert list(found.apply())
+    assert db.suggest_indexes([f"SELECT * FROM {quoted} WHERE {quoted} = ?"]) == []

@@ -73,7 +73,17 @@ def suggest(
             show_default=False,
         ),
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Make the indexes.")] = False,
+    complete: Annotated[
+        bool | None,
+        typer.Option(
+            "--complete/--not-complete",
+            help="Whether the statements are all that is ever asked: then indexes that none uses are named too. "
+            "If it is not said, they are if they are the server's.",
+            show_default=False,
+        ),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Make the indexes, and renew statistics.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="With --apply, drop indexes of no use too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which indexes would make statements faster, each tried on a copy; --apply makes them.
@@ -81,14 +91,13 @@ def suggest(
     $ holdfast suggest runs.db "SELECT * FROM runs WHERE acc > 0.5" --apply
     """
     with opening.to_change(url) as db:
-        found = db.suggest_indexes(sql or None)
+        found = db.suggest_indexes(sql or None, complete=complete)
         if as_json:
             write_json([dataclasses.asdict(advice) for advice in found])
         else:
             print(found)
-        for advice in found if apply else ():
-            db.execute(advice.sql)
-            print(f"made the index of {advice.table}({', '.join(advice.columns)})", file=sys.stderr)
+        for line in found.apply(drop=drop) if apply else ():
+            print(line, file=sys.stderr)
 
 
 COMMANDS = (explain, suggest, doctor)

@@ -108,6 +108,8 @@ class Features:
     index_methods: frozenset[str]
     builds_online: str
     "The word that has CREATE INDEX keep nobody from writing meanwhile, where there is one."
+    includes_columns: bool
+    "An index may hold columns that it is not read by (INCLUDE)."
     no_limit: str
     "What LIMIT says to mean all rows."
     like_by_case: str | None

@@ -77,10 +77,20 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """A copy of some tables: what runs a statement there, and how many bytes it has."""
+    """A copy of some tables: what runs a statement there, and how many bytes it has.
+
+    ``build`` makes an index by its name and its CREATE INDEX, so that the planner knows what is in it.
+    ``stale`` are the tables of which the planner of the database itself believes what is far from true.
+    """
 
     run: Run
     size: Callable[[], int]
+    build: Callable[[str, str], None]
+    stale: frozenset[str]
+
+
+Imagine = Callable[[str], AbstractContextManager[str]]
+"""Has the planner take an index for real in the block, by its CREATE INDEX; gives its name in plans."""
 
 
 class Plans(Protocol):
@@ -91,12 +101,32 @@ class Plans(Protocol):
         """The plan whatever the values of its marks are; in a transaction that is taken back."""
         ...
 
+    def seconds(self, run: Run, sql: str, params: Sequence[Any]) -> float:
+        """How long a query takes, as near to the engine as can be had."""
+        ...
+
+    def misread(self, exc: BaseException, sql: str) -> int | None:
+        """Where in a statement the engine stopped understanding it, if that was what is wrong."""
+        ...
+
     def rehearsal(self, raw: Any, tables: Sequence[str], most_rows: int) -> AbstractContextManager[Rehearsal]:
         """A copy of the tables, at most so many rows of each, that nobody else sees.
 
-        Statements find the copy by the tables' own names, and indexes may be made there. ``raw`` is in no
-        transaction.
+        Statements find the copy by the tables' own names, and its indexes by theirs; indexes may be made
+        and dropped there. ``raw`` is in no transaction.
         """
+        ...
+
+    def imagining(self, run: Run) -> Imagine | None:
+        """What makes an index that is none, where the database can."""
+        ...
+
+    def carry_out(self, run: Run, sql: str, index: str | None) -> None:
+        """Run a CREATE INDEX or another one's advice; what a failed try left of ``index`` is removed."""
+        ...
+
+    def scans(self, run: Run) -> dict[str, int] | None:
+        """How often each index was used by anybody, where that is counted."""
         ...
 
     def statistics(self, run: Run) -> list[tuple[str, int, float, float, int]] | None:

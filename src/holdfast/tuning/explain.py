@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from holdfast.core.executor import Executor
 from holdfast.core.query import Params, bound
@@ -58,10 +59,19 @@ def explain(executor: Executor, sql: str, params: Params = None, *, analyze: boo
     if verb not in _HAVE_PLANS:
         raise InvalidQuery(
             f"a statement that begins with {verb[:30] or 'nothing'} has no plan",
-            hint="plans are of SELECT, INSERT, UPDATE, DELETE and MERGE, without EXPLAIN before them",
+            hint=_meant(verb),
         )
     plans = executor.engine.plans
-    return _planned(executor, lambda run: plans.explain(run, native, values, analyze=analyze))
+    return _planned(
+        executor, lambda run: plans.explain(run, native, values, analyze=analyze), reads=not analyze
+    )
+
+
+def _meant(verb: str) -> str:
+    close = get_close_matches(verb, _HAVE_PLANS, 1)
+    if close and close[0] != verb:
+        return f"did you mean {close[0]}?"
+    return "plans are of SELECT, INSERT, UPDATE, DELETE and MERGE, without EXPLAIN before them"
 
 
 def generic(executor: Executor, native: str) -> Plan:
@@ -69,9 +79,16 @@ def generic(executor: Executor, native: str) -> Plan:
     return _planned(executor, lambda run: executor.engine.plans.generic(run, native))
 
 
-def _planned(executor: Executor, ask: Callable[[Run], Explained]) -> Plan:
+def outline(step: Step) -> str:
+    """The steps in one line, those that rows come from after those that they go to."""
+    return " < ".join(line.strip() for line in _tree(step, 0))
+
+
+def _planned(executor: Executor, ask: Callable[[Run], Explained], *, reads: bool = True) -> Plan:
+    # What only asks for a plan takes no lock that a writer waits for.
+    reads = reads and not executor.in_transaction
     try:
-        with Transaction(executor):
+        with Transaction(executor, read_only=reads):
             found = ask(executor.send)
             findings = tuple(_findings(executor, found.step))
             raise _Done

@@ -53,6 +53,24 @@ class SlowQuery:
         return ", ".join(parts) + plan
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A statement of a workload, one of its kind: its calls, and the rows that they wrote together.
+
+    ``is_fixed`` says that all calls had the same values in the text.
+    """
+
+    sql: str
+    calls: int
+    written: int
+    is_fixed: bool
+
+    def and_also(self, other: Asked) -> Asked:
+        """Both together."""
+        is_fixed = self.is_fixed and other.is_fixed and self.sql == other.sql
+        return Asked(self.sql, self.calls + other.calls, self.written + other.written, is_fixed)
+
+
 class _Kind:
     """What is known of one kind of statement; ``sample`` is one of them, for its plan."""
 

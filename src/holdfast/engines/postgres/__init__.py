@@ -59,6 +59,7 @@ ENGINE = Engine(
         retries_busy=False,
         closes_from_any_thread=False,
         builds_online="CONCURRENTLY ",
+        includes_columns=True,
         index_methods=frozenset({"btree", "hash", "gin", "gist", "spgist", "brin", "hnsw", "ivfflat"}),
         no_limit="ALL",
         like_by_case="LIKE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from psycopg import RawCursor
 from holdfast.engines.base import Cursor, Run
 from holdfast.engines.dialects import POSTGRES
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.plans import Explained, Kind, Rehearsal, Step
+from holdfast.engines.plans import Explained, Imagine, Kind, Rehearsal, Step
 from holdfast.engines.sqltext import tokens
 
 _KINDS: dict[str, Kind] = {
@@ -51,6 +52,26 @@ _PLAIN_COLUMNS = (
     "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 "
     "AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
 )
+# A unique one stays unique; what its definition says after the name of the table goes for the copy.
+_INDEXES = (
+    "SELECT format('CREATE %sINDEX %I ON pg_temp.%s %s', CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, "
+    "c.relname, $2::text, substr(d.def, strpos(d.def, d.place) + length(d.place))) "
+    "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid "
+    "JOIN pg_namespace n ON n.oid = t.relnamespace, "
+    "LATERAL (SELECT pg_get_indexdef(i.indexrelid) AS def, "
+    "format(' %I.%I ', n.nspname, t.relname) AS place) d "
+    "WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND strpos(d.def, d.place) > 0 ORDER BY c.relname"
+)
+_BELIEVED = (
+    "SELECT t.reltuples, c.reltuples, f.attname::text, b.n_distinct, f.n_distinct "
+    "FROM pg_namespace n JOIN pg_class t ON t.relnamespace = n.oid JOIN pg_class c ON c.relname = t.relname "
+    "AND c.relnamespace = pg_my_temp_schema() JOIN pg_stats f ON f.tablename = t.relname "
+    "AND f.schemaname = (SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()) "
+    "LEFT JOIN pg_stats b ON b.schemaname = n.nspname AND b.tablename = t.relname AND b.attname = f.attname "
+    "WHERE n.nspname = (SELECT current_schema()) AND t.relname = $1"
+)
+_PIECE = 1 << 20
+_FAR = 5
 _PREPARED = "hf_explained"
 _LINE = ("Node Type", "Relation Name", "Index Name", "Index Cond", "Filter", "Sort Key")
 
@@ -58,7 +79,7 @@ _LINE = ("Node Type", "Relation Name", "Index Name", "Index Cond", "Filter", "So
 def explain(run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained:
     """The plan of a statement in the driver's text; ``analyze`` runs it and says how long each step took."""
     options = "FORMAT JSON, ANALYZE, BUFFERS" if analyze else "FORMAT JSON"
-    said = _said(run, f"EXPLAIN ({options}) {sql}", params)
+    said = _said(run, f"EXPLAIN ({options})\n{sql}", params)
     plan = said["Plan"]
     seconds = said["Execution Time"] / 1000 if analyze else None
     return Explained(_step(plan), "\n".join(_lines(plan, "")), seconds, _rows(plan) if analyze else None)
@@ -77,6 +98,14 @@ def generic(run: Run, sql: str) -> Explained:
     return Explained(_step(plan), "\n".join(_lines(plan, "")))
 
 
+def seconds(run: Run, sql: str, params: Sequence[Any]) -> float:
+    """The server's own time, without planning, the way there and back, and the client."""
+    return (
+        float(_said(run, f"EXPLAIN (FORMAT JSON, ANALYZE, TIMING OFF) {sql}", params)["Execution Time"])
+        / 1000
+    )
+
+
 @contextmanager
 def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehearsal]:
     """Temporary tables, which names find before any other, in a transaction that is taken back."""
@@ -89,26 +118,128 @@ def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehea
     def size() -> int:
         return int(run(_SIZE).fetchall()[0][0] or 0)
 
+    def build(name: str, sql: str) -> None:
+        # The name without a schema is the copy's; so is that of its index.
+        run(sql)
+
     run("BEGIN")
     try:
-        _copy(run, tables, most_rows)
-        yield Rehearsal(run, size)
+        stale = set()
+        for table in tables:
+            is_whole = _copy(raw, run, table, most_rows)
+            if is_whole and _is_far(run, table):
+                stale.add(table)
+        yield Rehearsal(run, size, build, frozenset(stale))
     finally:
         run("ROLLBACK")
 
 
-def _copy(run: Run, tables: Sequence[str], most_rows: int) -> None:
+def _copy(raw: Any, run: Run, table: str, most_rows: int) -> bool:
+    """Rows are frozen, so that an index alone can answer as in a table that was vacuumed; true if all are."""
     schema = run("SELECT quote_ident(current_schema())").fetchall()[0][0]
-    for table in tables:
-        name = quote_identifier(table)
-        run(f"CREATE TEMPORARY TABLE {name} (LIKE {schema}.{name} INCLUDING ALL EXCLUDING CONSTRAINTS)")
-        columns = ", ".join(
-            quote_identifier(column) for (column,) in run(_PLAIN_COLUMNS, (f"pg_temp.{name}",)).fetchall()
-        )
-        run(
-            f"INSERT INTO pg_temp.{name} ({columns}) OVERRIDING SYSTEM VALUE "
-            f"SELECT {columns} FROM {schema}.{name} LIMIT {most_rows:d}"
-        )
+    name = quote_identifier(table)
+    run(
+        f"CREATE TEMPORARY TABLE {name} "
+        f"(LIKE {schema}.{name} INCLUDING ALL EXCLUDING CONSTRAINTS EXCLUDING INDEXES)"
+    )
+    columns = ", ".join(
+        quote_identifier(column) for (column,) in run(_PLAIN_COLUMNS, (f"pg_temp.{name}",)).fetchall()
+    )
+    known = run(
+        "SELECT reltuples FROM pg_class WHERE oid = to_regclass($1)", (f"{schema}.{name}",)
+    ).fetchall()
+    part = 100 * most_rows / max(float(known[0][0]), 1.0)
+    sampled = f" TABLESAMPLE SYSTEM ({part:f}) REPEATABLE (0)" if part < 100 else ""
+    source = f"SELECT {columns} FROM {schema}.{name}{sampled} LIMIT {most_rows:d}"
+    with tempfile.TemporaryFile(prefix="holdfast-") as spool, RawCursor(raw) as cursor:
+        with cursor.copy(f"COPY ({source}) TO STDOUT (FORMAT BINARY)") as rows:
+            for piece in rows:
+                spool.write(piece)
+        spool.seek(0)
+        with cursor.copy(f"COPY pg_temp.{name} ({columns}) FROM STDIN (FORMAT BINARY, FREEZE)") as rows:
+            while piece := spool.read(_PIECE):
+                rows.write(piece)
+        count = cursor.rowcount
+    for (sql,) in run(_INDEXES, (f"{schema}.{name}", name)).fetchall():
+        run(sql)
+    run(f"ANALYZE pg_temp.{name}")
+    return not sampled and count < most_rows
+
+
+def _is_far(run: Run, table: str) -> bool:
+    """Whether the planner's numbers of a table are others by far than those of its copy, just counted."""
+    rows = run(_BELIEVED, (table,)).fetchall()
+    if not rows:
+        return False
+    believed, true = (max(float(count), 0.0) for count in rows[0][:2])
+    pairs = [(believed, true)]
+    for *_, before, after in rows:
+        if after is None:
+            continue
+        if before is None:
+            return True
+        # Less than none is a part of the rows.
+        pairs.append((_different(before, believed), _different(after, true)))
+    return any(max(pair) > _FAR * max(min(pair), 1.0) for pair in pairs)
+
+
+def _different(number: float, rows: float) -> float:
+    return number if number >= 0 else -number * rows
+
+
+def imagining(run: Run) -> Imagine | None:
+    """By the extension HypoPG, where it was created."""
+    place = run(
+        "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+        "WHERE e.extname = 'hypopg'"
+    ).fetchall()
+    if not place:
+        return None
+
+    @contextmanager
+    def imagine(sql: str) -> Iterator[str]:
+        made = run(f"SELECT indexrelid, indexname FROM {place[0][0]}.hypopg_create_index($1)", (sql,))
+        number, name = made.fetchall()[0]
+        try:
+            yield str(name)
+        finally:
+            run(f"SELECT {place[0][0]}.hypopg_drop_index($1)", (number,))
+
+    return imagine
+
+
+def carry_out(run: Run, sql: str, index: str | None) -> None:
+    """An index that is built while others write stays behind, of no use, where that fails."""
+    _remove_invalid(run, index)
+    try:
+        run(sql)
+    except BaseException:
+        _remove_invalid(run, index)
+        raise
+
+
+def _remove_invalid(run: Run, index: str | None) -> None:
+    if index is None:
+        return
+    name = quote_identifier(index)
+    if run(
+        "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid", (name,)
+    ).fetchall():
+        run(f"DROP INDEX CONCURRENTLY {name}")
+
+
+def scans(run: Run) -> dict[str, int]:
+    """Since the server's statistics were reset."""
+    rows = run(
+        "SELECT indexrelname::text, idx_scan FROM pg_stat_user_indexes WHERE schemaname = current_schema()"
+    )
+    return {str(name): int(count) for name, count in rows.fetchall()}
+
+
+def misread(exc: BaseException, sql: str) -> int | None:
+    """The server says it, counted in characters from 1."""
+    place = getattr(getattr(exc, "diag", None), "statement_position", None)
+    return int(place) - 1 if place is not None and str(place).isdigit() else None
 
 
 def statistics(run: Run) -> list[tuple[str, int, float, float, int]] | None:

@@ -41,6 +41,7 @@ ENGINE = Engine(
         retries_busy=True,
         closes_from_any_thread=False,
         builds_online="",
+        includes_columns=False,
         index_methods=frozenset({"btree"}),
         no_limit="-1",
         like_by_case=None,

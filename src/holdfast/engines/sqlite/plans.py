@@ -7,14 +7,14 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.engines.base import Cursor, Run
 from holdfast.engines.dialects import SQLITE
-from holdfast.engines.names import unquote_identifier
+from holdfast.engines.names import quote_identifier, unquote_identifier
 from holdfast.engines.plans import Explained, Kind, Rehearsal, Step
 from holdfast.engines.sqltext import Token, first_word, tokens
 
@@ -33,6 +33,8 @@ _BEFORE_TABLE = frozenset({"FROM", "JOIN", ",", "UPDATE", "INTO"})
 _NAMES = frozenset({"word", "quoted"})
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE"})
 _BATCH = 1000
+_FAR = 5
+_STOPPED = re.compile(r'(?:near "(.*)": syntax error|unrecognized token: "(?=(.*)"))', re.DOTALL)
 _Children = Mapping[int, Sequence[tuple[int, str]]]
 _Names = Mapping[str, tuple[str, bool]]
 """By the name that a statement gives it, a table's own name and whether it is read under a WHERE."""
@@ -62,6 +64,13 @@ def generic(run: Run, sql: str) -> Explained:
     return explain(run, sql, (None,) * marks, analyze=False)
 
 
+def seconds(run: Run, sql: str, params: Sequence[Any]) -> float:
+    """It runs in this thread, whose time is that of nobody else."""
+    started = time.thread_time()
+    _read(run(sql, params))
+    return time.thread_time() - started
+
+
 @contextmanager
 def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehearsal]:
     """A copy of the file, which is another file: its locks are nobody's."""
@@ -79,13 +88,76 @@ def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehea
                 )
                 return (pages - free) * page
 
-            yield Rehearsal(copy.execute, size)
+            def build(name: str, sql: str) -> None:
+                copy.execute(sql)
+                copy.execute(f"ANALYZE {quote_identifier(name)}")
+
+            believed = _counted(copy)
+            copy.execute("ANALYZE")
+            true = _counted(copy)
+            stale = (table for table in tables if _is_far(believed.get(table, {}), true.get(table, {})))
+            yield Rehearsal(copy.execute, size, build, frozenset(stale))
         finally:
             copy.close()
 
 
+def _counted(raw: sqlite3.Connection) -> dict[str, dict[str, list[int]]]:
+    """By table and index, what ANALYZE counted: the rows, and those alike in its first columns."""
+    if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'").fetchall():
+        return {}
+    found: dict[str, dict[str, list[int]]] = {}
+    for table, index, numbers in raw.execute("SELECT tbl, idx, stat FROM sqlite_stat1"):
+        own = [int(number) for number in str(numbers).split() if number.isdigit()]
+        found.setdefault(str(table), {})[str(index)] = own
+    return found
+
+
+def _is_far(believed: Mapping[str, Sequence[int]], true: Mapping[str, Sequence[int]]) -> bool:
+    return any(
+        len(believed.get(index, ())) != len(numbers)
+        or any(max(pair) > _FAR * max(min(pair), 1) for pair in zip(believed[index], numbers, strict=True))
+        for index, numbers in true.items()
+    )
+
+
+def imagining(run: Run) -> None:
+    """Its planner knows no index but what is there."""
+
+
+def carry_out(run: Run, sql: str, index: str | None) -> None:
+    """Nothing is left of what fails; the planner is told what is in a new index, or it guesses."""
+    run(sql)
+    if index is not None and first_word(sql, SQLITE.lexicon) == "CREATE":
+        run(f"ANALYZE {quote_identifier(index)}")
+
+
+def scans(run: Run) -> None:
+    """It does not count them."""
+
+
 def statistics(run: Run) -> None:
     """Nothing outlives the statements."""
+
+
+def misread(exc: BaseException, sql: str) -> int | None:
+    """It names the word at which it stopped; which one of those, that of the shortest text it stops in."""
+    text = str(exc)
+    if text == "incomplete input":
+        return len(sql)
+    found = _STOPPED.match(text)
+    if found is None:
+        return None
+    word = found[1] or found[2]
+    places = [token.start for token in tokens(sql, SQLITE.lexicon) if token.is_code]
+    places = [at for at in places if sql.startswith(word, at)] or [sql.find(word)]
+    with closing(sqlite3.connect(":memory:")) as raw:
+        for at in places[:-1]:
+            try:
+                raw.execute(f"EXPLAIN {sql[: at + len(word)]}")
+            except sqlite3.Error as other:
+                if str(other) == text:
+                    return at
+    return places[-1] if places[-1] >= 0 else None
 
 
 def _read(cursor: Cursor) -> int:

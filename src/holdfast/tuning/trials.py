@@ -1,0 +1,301 @@
+"""Indexes tried on a copy: what each does for the statements that might use it, and what it costs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from holdfast.core.executor import Executor
+from holdfast.engines.base import Run
+from holdfast.engines.plans import Rehearsal, Step
+from holdfast.errors import Error
+from holdfast.tuning.candidates import Candidate, Write
+
+LEAST_GAIN = 1.3
+"""A statement has to become this many times as fast for an index to be worth its keeping."""
+_LEAST_PART = 0.1
+_LEAST_SECONDS = 2e-5
+_NEARLY = 0.9
+_SLOWER = 1.15
+_SHORTEST = 5e-6
+_LEAST_ROUNDS = 5
+_MOST_ROUNDS = 9
+_ENOUGH = 0.05
+_LONG = 1.0
+_TRIAL = "hf_trial"
+_MOST_CATEGORIES = 10
+_WRITTEN = 1_000
+_BEFORE_WRITTEN = 20_000
+
+
+@dataclass(slots=True, eq=False)
+class Query:
+    """A statement of the workload on the copy; times are the seconds of one call.
+
+    ``is_fixed`` says that it was always asked with the same values in its text.
+    """
+
+    name: str
+    native: str
+    values: Sequence[Any]
+    candidates: frozenset[Candidate]
+    tables: frozenset[str]
+    calls: int
+    is_fixed: bool
+    at_first: float = 0.0
+    seconds: float = 0.0
+    plan: Step = field(default_factory=lambda: Step("other", ""))
+    "Both with the indexes that are kept so far."
+
+    def gains(self, after: float) -> bool:
+        """Whether that is worth an index: a good part of now, and not only of what little is left."""
+        gain = self.seconds - after
+        return gain >= max(_LEAST_PART * self.at_first, _LEAST_SECONDS) and self.seconds >= LEAST_GAIN * after
+
+    def uses(self, index: str) -> bool:
+        return any(step.index == index for step in self.plan.walk())
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """``after`` are the seconds of the statements that gained, by name; ``gain`` is that of all calls.
+
+    ``write_cost`` is in seconds a row, 0 where nothing of the workload writes the index.
+    """
+
+    candidate: Candidate
+    after: Mapping[str, float]
+    gain: float
+    size: int
+    plans: Mapping[str, Step]
+
+
+class Bench:
+    """The copy, and how long each statement takes there with the indexes that are kept so far."""
+
+    def __init__(
+        self, executor: Executor, copy: Rehearsal, queries: Sequence[Query], writes: Mapping[Write, int]
+    ) -> None:
+        self._executor = executor
+        self._copy = copy
+        self._writes = writes
+        self._number = 0
+        self._categories: dict[tuple[str, str], int] = {}
+        self.queries = list(queries)
+        self.failed: list[str] = []
+        for query in queries:
+            self._begin(query)
+        self.queries = [query for query in queries if query.name not in self.failed]
+
+    def _begin(self, query: Query) -> None:
+        with self._aside():
+            if not self._may(lambda: self._renew(query)):
+                self.failed.append(query.name)
+        query.at_first = query.seconds
+
+    def _may(self, action: Callable[[], object]) -> bool:
+        """Do it; false if the database refuses."""
+        try:
+            action()
+        except Exception as exc:
+            if not isinstance(exc, (Error, *self._executor.caught)):
+                raise
+            return False
+        return True
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """What the block does on the copy is taken back."""
+        self._copy.run("SAVEPOINT hf_tried")
+        try:
+            yield
+        finally:
+            self._copy.run("ROLLBACK TO SAVEPOINT hf_tried")
+            self._copy.run("RELEASE SAVEPOINT hf_tried")
+
+    def _renew(self, query: Query) -> None:
+        """Measure a statement as the copy is now."""
+        query.plan = self.planned(query)
+        query.seconds = self.measured(query)
+
+    def measured(self, query: Query) -> float:
+        return measured(self._executor, self._copy.run, query)
+
+    def planned(self, query: Query) -> Step:
+        return planned(self._executor, self._copy.run, query)
+
+    # Making them
+
+    def create(self, candidate: Candidate, name: str) -> None:
+        self._copy.build(name, definition(self._executor, candidate, name))
+
+    def keep(self, trial: Trial, name: str) -> None:
+        """Make an index for good, which the next trials are measured with."""
+        self.create(trial.candidate, name)
+        for query in self.queries:
+            if candidate_of(query, trial.candidate):
+                self._renew(query)
+
+    def confirmed(self, trial: Trial) -> Trial | None:
+        """The same again, with times of just now on both sides: others use the machine too."""
+        for query in self.queries:
+            if query.name in trial.after:
+                query.seconds = self.measured(query)
+        return self.tried(trial.candidate)
+
+    def tried(self, candidate: Candidate) -> Trial | None:
+        """What an index does for the statements that use it; ``None`` if it is not worth it."""
+        concerned = [query for query in self.queries if candidate_of(query, candidate)]
+        concerned = [query for query in concerned if query.is_fixed or candidate.category is None]
+        if not concerned or not self._is_sensible(candidate):
+            return None
+        self._number += 1
+        name = f"{_TRIAL}{self._number}"
+        found: list[Trial] = []
+        with self._aside():
+            self._may(lambda: found.extend(self._measured(candidate, name, concerned)))
+        return found[0] if found else None
+
+    def _measured(self, candidate: Candidate, name: str, concerned: Sequence[Query]) -> Iterator[Trial]:
+        size = self._copy.size()
+        self.create(candidate, name)
+        size = self._copy.size() - size
+        after, plans, gain = {}, {}, 0.0
+        for query in concerned:
+            plan = self.planned(query)
+            if all(step.index != name for step in plan.walk()):
+                continue
+            seconds = self.measured(query)
+            if query.gains(seconds):
+                after[query.name], plans[query.name] = seconds, plan
+                gain += (query.seconds - seconds) * query.calls
+            else:
+                gain -= max(seconds - query.seconds, 0.0) * query.calls
+        if after and gain > 0:
+            yield Trial(candidate, after, gain, size, plans)
+
+    def _is_sensible(self, candidate: Candidate) -> bool:
+        """An index for one value of a column is of use if there are few values, which are asked for again."""
+        if candidate.category is None:
+            return True
+        place = candidate.table, candidate.category
+        if place not in self._categories:
+            table, column = map(self._executor.engine.quote, place)
+            some = f"SELECT DISTINCT {column} FROM {table} LIMIT {_MOST_CATEGORIES + 1}"
+            count = self._copy.run(f"SELECT count(*) FROM ({some}) AS counted").fetchall()
+            self._categories[place] = int(count[0][0])
+        return self._categories[place] <= _MOST_CATEGORIES
+
+    # Dropping them
+
+    def unharmed(self, *names: str) -> tuple[float, float, int] | None:
+        """What the statements took together before and after these are gone, and the bytes that gave.
+
+        ``None`` if one of them became slower. Afterwards the indexes are gone, or there again.
+        """
+        using = [query for query in self.queries if any(map(query.uses, names))]
+        before = {query: self.measured(query) for query in using}
+        after: dict[Query, float] = {}
+        self._copy.run("SAVEPOINT hf_dropped")
+        size = self._copy.size()
+
+        def drop() -> None:
+            for name in names:
+                self._copy.run(f"DROP INDEX {self._executor.engine.quote(name)}")
+            after.update((query, self.measured(query)) for query in using)
+
+        is_done = self._may(drop) and not any(
+            after[q] > _SLOWER * before[q] and after[q] - before[q] > _SHORTEST for q in using
+        )
+        if not is_done:
+            self._copy.run("ROLLBACK TO SAVEPOINT hf_dropped")
+        self._copy.run("RELEASE SAVEPOINT hf_dropped")
+        if not is_done:
+            return None
+        for query in using:
+            query.seconds, query.plan = after[query], self.planned(query)
+        return sum(before.values()), sum(after.values()), size - self._copy.size()
+
+    # What they cost
+
+    def write_cost(self, candidate: Candidate) -> float:
+        """Seconds that an index adds to each row that is written, measured on tables beside the copy.
+
+        It is at least what each row takes when it is built.
+        """
+        quote, run = self._executor.engine.quote, self._copy.run
+        source = quote(candidate.table)
+        columns = ", ".join(quote(column.name) for column in self._executor.describe(candidate.table).columns)
+        own = replace(candidate, table="hf_indexed")
+        with self._aside():
+            for name in ("hf_plain", "hf_indexed"):
+                run(
+                    f"CREATE TEMPORARY TABLE {name} AS SELECT {columns} FROM {source} LIMIT {_BEFORE_WRITTEN}"
+                )
+            rows = int(run("SELECT count(*) FROM hf_plain").fetchall()[0][0])
+            run(f"CREATE TEMPORARY TABLE hf_rows AS SELECT {columns} FROM {source} LIMIT {_WRITTEN}")
+            started = time.perf_counter()
+            run(definition(self._executor, own, "hf_shadowed"))
+            built = (time.perf_counter() - started) / max(rows, 1)
+            took = [(self._inserted("hf_plain"), self._inserted("hf_indexed")) for _ in range(_LEAST_ROUNDS)]
+        added = min(after for _, after in took) - min(before for before, _ in took)
+        return max(added / max(min(rows, _WRITTEN), 1), built)
+
+    def _inserted(self, table: str) -> float:
+        started = time.perf_counter()
+        self._copy.run(f"INSERT INTO {table} SELECT * FROM hf_rows")
+        return time.perf_counter() - started
+
+    def written(self, candidate: Candidate) -> int:
+        """How often the workload writes rows whose entries in such an index change."""
+        own = {*candidate.columns, *candidate.include}
+        return sum(
+            count
+            for write, count in self._writes.items()
+            if write.table == candidate.table and (write.columns is None or own & write.columns)
+        )
+
+
+def candidate_of(query: Query, candidate: Candidate) -> bool:
+    return candidate in query.candidates
+
+
+def planned(executor: Executor, run: Run, query: Query) -> Step:
+    return executor.engine.plans.explain(run, query.native, query.values, analyze=False).step
+
+
+def measured(executor: Executor, run: Run, query: Query) -> float:
+    """The least seconds of some runs: noise only ever adds."""
+    plans, spent = executor.engine.plans, 0.0
+    took: list[float] = []
+    while len(took) < _MOST_ROUNDS and spent < _LONG and (len(took) < _LEAST_ROUNDS or spent < _ENOUGH):
+        took.append(plans.seconds(run, query.native, query.values))
+        spent += took[-1]
+    return min(took)
+
+
+def definition(executor: Executor, candidate: Candidate, name: str, *, online: str = "") -> str:
+    """CREATE INDEX."""
+    quote, down = executor.engine.quote, candidate.descending
+    listed = ", ".join(quote(name) + (" DESC" if name in down else "") for name in candidate.columns)
+    sql = f"CREATE INDEX {online}{quote(name)} ON {quote(candidate.table)} ({listed})"
+    if candidate.include:
+        sql += f" INCLUDE ({', '.join(map(quote, candidate.include))})"
+    return sql if candidate.where is None else f"{sql} WHERE {candidate.where}"
+
+
+def best(trials: Iterable[Trial], queries: Iterable[Query]) -> Trial:
+    """The most gain; of those that gain nearly as much the one with the least of time and room together."""
+    trials = list(trials)
+    most = max(trials, key=lambda trial: trial.gain)
+    now = {query.name: query.seconds for query in queries}
+
+    def price(trial: Trial) -> float:
+        left = sum(max(trial.after.get(name, now[name]), _SHORTEST) for name in most.after)
+        return left * math.sqrt(max(trial.size, 1))
+
+    return min((trial for trial in trials if trial.gain >= _NEARLY * most.gain), key=price)
