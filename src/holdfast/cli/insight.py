@@ -77,7 +77,7 @@ def suggest(
         bool | None,
         typer.Option(
             "--complete/--not-complete",
-            help="Whether the statements are all that is ever asked: then indexes that none uses are named too. "
+            help="Whether the statements are all that is asked: then indexes that none uses are named too. "
             "If it is not said, they are if they are the server's.",
             show_default=False,
         ),
