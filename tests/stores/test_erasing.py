@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import holdfast
+from conftest import _server
 from holdfast import errors, memory
 from holdfast.memory import Message, Passage, Source, SQLStore
 
@@ -95,3 +96,33 @@ def test_only_oneself_is_erased_and_not_in_a_transaction(db: holdfast.Database, 
     with db.transaction(), pytest.raises(errors.TransactionError):
         ada.erase("ada")
     assert ada.size() == 1
+
+
+def test_nothing_of_who_is_erased_is_left_in_a_servers_files(
+    engine_name: str, new_url: Callable[[], str], request: pytest.FixtureRequest
+) -> None:
+    if engine_name in ("sqlite", "lance"):
+        pytest.skip("their files are looked at above")
+    with holdfast.connect(new_url()) as db:
+        server = _server(engine_name, request.config)
+        (folder,) = db.query("SELECT oid::text FROM pg_database WHERE datname = current_database()")
+        files = server.cluster.directory / "base" / str(folder["oid"])
+
+        def written() -> bytes:
+            server.execute("CHECKPOINT")
+            return b"".join(each.read_bytes() for each in files.iterdir() if each.is_file())
+
+        ada, eve = memory.open(db, user_id="ada"), memory.open(db, user_id="eve")
+        for store in (ada, eve):
+            store.insert_many([Passage(f"{store.user_id} keeps {word}", doc_id=word) for word in SECRETS])
+            fill(store, store.user_id)
+        # The planner has samples of texts, and the older ones of these are rows that were removed.
+        for _ in range(2):
+            db.analyze()
+        assert b"ada said" in written()
+        assert ada.erase("ada").is_clean
+        assert b"ada said" not in written()
+        assert b"eve said" in written()
+        assert eve.erase("eve").is_clean
+        left = written()
+        assert [word for word in SECRETS if word.encode() in left] == []

@@ -9,7 +9,7 @@ from holdfast.core.executor import Executor
 from holdfast.errors import ConfigurationError, InvalidQuery, ValueRefused
 from holdfast.memory import tables
 from holdfast.memory.embed.cache import EmbeddingCache
-from holdfast.memory.embed.texts import Embed, vectors_of
+from holdfast.memory.embed.texts import Embed, as_documents, as_queries, vectors_of
 from holdfast.memory.records import Record, Vector, as_vector
 from holdfast.memory.rows import changed
 from holdfast.memory.tables import DEFAULT_MODEL, Layout
@@ -55,8 +55,10 @@ class Embedding:
         return found
 
     def of_texts(self, texts: Sequence[str]) -> list[Vector]:
-        """What the embedder makes of texts, checked."""
-        return vectors_of(self.embed, texts, self._kept) if texts and self.embed is not None else []
+        """What the embedder makes of texts that are to be found, checked."""
+        if not texts or self.embed is None:
+            return []
+        return vectors_of(self.embed, as_documents(self.embed, texts), self._kept)
 
     def asked(self, text: str | None, vector: Any, dimension: int | None, model: str | None = None) -> Vector:
         """The vector of a query, by a model or by the embedder's own."""
@@ -66,10 +68,12 @@ class Embedding:
             )
         if vector is not None or self.embed is None:
             found = as_vector(vector)
-        elif self._kept is not None:
-            found = self._kept.asked(self.embed, storable(text or ""))
         else:
-            (found,) = self.of_texts([storable(text or "")])
+            (query,) = as_queries(self.embed, [storable(text or "")])
+            if self._kept is not None:
+                found = self._kept.asked(self.embed, query)
+            else:
+                (found,) = vectors_of(self.embed, [query])
         if dimension is not None and len(found) != dimension:
             raise ValueRefused(
                 f"the query's vector has {len(found)} numbers, and this memory's have {dimension}"

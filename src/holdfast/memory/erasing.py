@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from holdfast.core import schema
 from holdfast.core.executor import Executor
@@ -49,6 +52,9 @@ def erase(executor: Executor, user_id: str) -> Report:
             )
             removed[table] = int(cursor.rowcount)
     try:
+        if executor.engine.upkeep.SAMPLES:
+            with Transaction(executor):
+                _blank_samples(executor, layouts)
         unfinished = executor.engine.upkeep.scrub(
             executor.run, _tables(executor), [one.table for one in layouts]
         )
@@ -63,6 +69,36 @@ def erase(executor: Executor, user_id: str) -> Report:
         for table in _tables(executor)
     }
     return Report(user_id, removed, left, unfinished)
+
+
+def _blank_samples(executor: Executor, layouts: Sequence[tables.Layout]) -> None:
+    """Make the planner forget the texts of tables that are empty now: of no rows it takes nothing down anew.
+
+    It takes down a row instead that nobody else ever sees.
+    """
+    quote, vectors = executor.engine.quote, executor.engine.vectors
+    one = np.ones(1, dtype=np.float32)
+    blank: dict[str, tuple[str, str, list[Any]]] = {}
+    for layout in layouts:
+        n, mark = f'(SELECT min("n") FROM {quote(layout.table)})', vectors.mark(layout.vector_kind)
+        bound = vectors.bound(layout.vector_kind, one)
+        common = '"id", "kind", "created_at", "written_at"'
+        blank[layout.table] = common, "'', '', 0, 0", []
+        blank[layout.history] = f'{common}, "n", "operation", "ended_at"', "'', '', 0, 0, 0, '', 0", []
+        blank[layout.vectors] = (
+            '"id", "model", "dimension", "n", "embedding"',
+            f"'', '', 1, {n}, {mark}",
+            [bound],
+        )
+    blank[cache.TABLE] = '"model", "sha256", "dimension", "made_at", "embedding"', "'', '', 0, 0, ?", [b""]
+    present = [table for table in blank if table in _tables(executor)]
+    for table in present:
+        names, values, given = blank[table]
+        sql = f'INSERT INTO {quote(table)} ({names}, "user_id") SELECT {values}, ? '
+        if executor.run(f"{sql}WHERE NOT EXISTS (SELECT 1 FROM {quote(table)})", [*given, ""]).rowcount:
+            executor.run(f"ANALYZE {quote(table)}")
+    for table in reversed(present):
+        executor.run(f'DELETE FROM {quote(table)} WHERE "user_id" = ?', [""])
 
 
 def _tables(executor: Executor) -> list[str]:

@@ -45,8 +45,11 @@ class Among:
     def condition(self) -> Fragment:
         """The rows of ``shape.table`` that are the tenant's, have not expired and pass the filter."""
         sql, given = self.scope.present(self.shape.table)
-        more, values = self.filter or ALL
-        return f"{sql} AND ({more})", [*given, *values]
+        if self.filter is None:
+            return sql, given
+        # It leaves fewer than the tenant does, as a rule: what comes first is looked at first.
+        more, values = self.filter
+        return f"({more}) AND {sql}", [*values, *given]
 
     def numbers(self) -> list[int]:
         """The numbers of these memories, whether they have a vector or not."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from holdfast.core.progress import track
 from holdfast.core.transaction import Transaction
 from holdfast.errors import ConfigurationError, InvalidQuery, NotSupported
-from holdfast.memory.embed.texts import Embed, vectors_of
+from holdfast.memory.embed.texts import Embed, as_documents, as_queries, vectors_of
 from holdfast.memory.embedding import Embedding
 from holdfast.memory.measuring import sampled, vector_by
 from holdfast.memory.models import Text
@@ -128,7 +128,7 @@ def _write(store: SQLStore, embed: Embed, model: str, progress: bool | None) -> 
     models, written = store._models(), 0
     with track(f"embed {store.name}", show=progress) as advance:
         for texts in _missing(store, model, int(getattr(embed, "batch_size", 0) or _AT_ONCE)):
-            vectors = vectors_of(embed, [text.text for text in texts])
+            vectors = vectors_of(embed, as_documents(embed, [text.text for text in texts]))
             written += models.add(model, list(zip(texts, vectors, strict=True)))
             if advance is not None:
                 advance(len(texts))
@@ -181,7 +181,7 @@ def _recall(
     """The mean share of what is relevant that is among the ``k`` nearest."""
     shares = []
     try:
-        for text, vector in zip(wanted, vectors_of(embed, list(wanted)), strict=True):
+        for text, vector in zip(wanted, vectors_of(embed, as_queries(embed, list(wanted))), strict=True):
             if ids := wanted[text]:
                 found = _nearest(store, vector, model, k, None)
                 shares.append(len(found & ids) / len(ids))

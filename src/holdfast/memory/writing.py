@@ -124,18 +124,22 @@ class Writer:
         return written
 
     def _load(self, records: Sequence[Record], columns: dict[str, list[Any]]) -> None:
+        table = self.shape.table
+        # New rows have greater numbers than any row before: a range of them, and not each by its id.
+        (last,) = self.executor.rows(f'SELECT max("n") FROM {table}')[0]
         rows = list(zip(*columns.values(), strict=True))
         bulk.insert_many(self.executor, self.shape.layout.table, rows, columns=list(columns))
         found = zip(columns["id"], records, strict=True)
-        for some in _chunks([(id, record) for id, record in found if vector_of(record) is not None]):
-            marks = ", ".join("?" * len(some))
+        given = [(id, record) for id, record in found if vector_of(record) is not None]
+        if given:
+            # Not by the index that begins with the user, who may have many.
             numbers = dict(
                 self.executor.rows(
-                    f'SELECT "id", "n" FROM {self.shape.table} WHERE "user_id" = ? AND "id" IN ({marks})',
-                    [self.scope.user_id, *(id for id, _ in some)],
+                    f'SELECT "id", "n" FROM {table} WHERE "n" > ? AND ("user_id" || \'\') = ?',
+                    (last or 0, self.scope.user_id),
                 )
             )
-            self._put_vectors([(numbers[id], id, record) for id, record in some])
+            self._put_vectors([(numbers[id], id, record) for id, record in given])
 
     def _put_vectors(self, records: Sequence[tuple[int, str, Record]], current: str | None = None) -> None:
         """Write the vectors of records; ``current`` is the current model, where it was just read."""

@@ -9,45 +9,45 @@ from typing import Any
 from holdfast.engines.base import Fragment, Scalar
 
 _TYPES = {bool: "'true', 'false'", str: "'text'", int: "'integer', 'real'", float: "'integer', 'real'"}
+# A path and the JSON of any writer have these as they are: faster than all keys, and an index can be used.
+_PLAIN = re.compile(r"[A-Za-z0-9_ .:@+-]+")
 
 
-def _some(column: str, key: str, condition: str, values: Sequence[Scalar] = ()) -> Fragment:
+def _some(column: str, key: str, condition: str, values: Sequence[Any] = ()) -> Fragment:
+    """A condition on ``e.type`` and ``e.atom``, the kind and the value that the key has."""
+    if _PLAIN.fullmatch(key):
+        path = f"""{column}, '$."{key}"'"""
+        sql = condition.replace("e.type", f"json_type({path})").replace("e.atom", f"json_extract({path})")
+        return f"({sql})", list(values)
     sql = f"EXISTS (SELECT 1 FROM json_each({column}) AS e WHERE e.key = ? AND ({condition}))"
     return sql, [key, *values]
-
-
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def among(column: str, key: str, values: Sequence[Scalar]) -> Fragment:
     """The key's value is one of ``values``."""
     parts: list[str] = []
     given: list[Any] = []
-    for kinds, types in (
-        ((bool,), "'true', 'false'"),
-        ((str,), "'text'"),
-        ((int, float), "'integer', 'real'"),
-    ):
+    for kinds in ((bool,), (str,), (int, float)):
         some = [value for value in values if type(value) in kinds]
         if some:
-            marks = ", ".join("?" * len(some))
-            if _PLAIN.fullmatch(key):
-                # By its path, where that needs no quoting: faster, and the values decide first.
-                parts.append(
-                    f"(json_extract({column}, ?) IN ({marks}) AND json_type({column}, ?) IN ({types}))"
-                )
-                given += [f"$.{key}", *some, f"$.{key}"]
-            else:
-                parts.append(f"(e.type IN ({types}) AND e.atom IN ({marks}))")
-                given += some
-    if _PLAIN.fullmatch(key):
-        return f"({' OR '.join(parts) or 'FALSE'})", given
+            is_one = "= ?" if len(some) == 1 else f"IN ({', '.join('?' * len(some))})"
+            # The values decide first, and most often alone.
+            is_enough = not any(map(_is_ambiguous, some))
+            parts.append(
+                f"e.atom {is_one}" if is_enough else f"(e.atom {is_one} AND e.type IN ({_TYPES[kinds[0]]}))"
+            )
+            given += some
     return _some(column, key, " OR ".join(parts) or "FALSE", given)
+
+
+def _is_ambiguous(value: Scalar) -> bool:
+    """Whether a value of another type is read as this one: true as 1, a list or an object as their text."""
+    return value in (0, 1) or (isinstance(value, str) and value.startswith(("{", "[")))
 
 
 def ordered(column: str, key: str, operator: str, value: Scalar) -> Fragment:
     """The key's value is of the kind of ``value``, and smaller or greater."""
-    return _some(column, key, f"e.type IN ({_TYPES[type(value)]}) AND e.atom {operator} ?", [value])
+    return _some(column, key, f"e.atom {operator} ? AND e.type IN ({_TYPES[type(value)]})", [value])
 
 
 def like(column: str, key: str, operator: str, pattern: str) -> Fragment:
@@ -57,7 +57,7 @@ def like(column: str, key: str, operator: str, pattern: str) -> Fragment:
 
 def has(column: str, key: str) -> Fragment:
     """The key is there, be it null."""
-    return _some(column, key, "TRUE")
+    return _some(column, key, "e.type IS NOT NULL")
 
 
 def has_value(column: str, key: str) -> Fragment:

@@ -14,6 +14,8 @@ from holdfast.errors import NotSupported
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
+SAMPLES = False
+
 
 def vacuum(run: Run) -> None:
     run("VACUUM")

@@ -18,11 +18,19 @@ class _Endpoint:
     """What the two have in common: batches, and answers that are counted."""
 
     def __init__(
-        self, client: Client, model: str, dimensions: int | None, *, batch_size: int, cache_size: int
+        self,
+        client: Client,
+        model: str,
+        dimensions: int | None,
+        *,
+        batch_size: int,
+        cache_size: int,
+        prefixes: tuple[str, str],
     ) -> None:
         self._client, self._name, self._dimensions = client, model, dimensions
         self.model = model if dimensions is None else f"{model}-{dimensions}"
         self.batch_size, self.cache_size = batch_size, cache_size
+        self.query_prefix, self.document_prefix = prefixes
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model!r} at {self._client.place}>"
@@ -63,7 +71,8 @@ class OpenAIEmbedder(_Endpoint):
     ``base_url`` is what comes before ``/embeddings``. Left out, it is ``OPENAI_BASE_URL`` or OpenAI's own,
     and then the key is ``OPENAI_API_KEY``; the environment's key never goes to a ``base_url`` that was given.
     A request has up to ``batch_size`` texts and ``timeout`` seconds; one that was refused for now, or failed
-    on the way, is made again up to ``retries`` times. ``dimensions`` asks for shorter vectors.
+    on the way, is made again up to ``retries`` times. ``dimensions`` asks for shorter vectors. The prefixes
+    are put before each query and each text that is to be found, for models that want that.
 
     Raises:
         EmbeddingFailed: when called, if the server does not answer as it should; neither the key nor a text
@@ -82,12 +91,21 @@ class OpenAIEmbedder(_Endpoint):
         timeout: float = 60.0,
         retries: int = 5,
         cache_size: int = CACHE_SIZE,
+        query_prefix: str = "",
+        document_prefix: str = "",
     ) -> None:
         if base_url is None:
             base_url = os.environ.get("OPENAI_BASE_URL") or OPENAI
             api_key = api_key or os.environ.get("OPENAI_API_KEY")
         client = Client(f"{base_url.rstrip('/')}/embeddings", api_key, timeout=timeout, retries=retries)
-        super().__init__(client, model, dimensions, batch_size=batch_size, cache_size=cache_size)
+        super().__init__(
+            client,
+            model,
+            dimensions,
+            batch_size=batch_size,
+            cache_size=cache_size,
+            prefixes=(query_prefix, document_prefix),
+        )
 
     def _options(self) -> dict[str, Any]:
         return {"encoding_format": "float"}
@@ -119,12 +137,21 @@ class OllamaEmbedder(_Endpoint):
         timeout: float = 120.0,
         retries: int = 5,
         cache_size: int = CACHE_SIZE,
+        query_prefix: str = "",
+        document_prefix: str = "",
     ) -> None:
         base_url = base_url or os.environ.get("OLLAMA_HOST") or OLLAMA
         if "://" not in base_url:
             base_url = f"http://{base_url}"
         client = Client(f"{base_url.rstrip('/')}/api/embed", None, timeout=timeout, retries=retries)
-        super().__init__(client, model, dimensions, batch_size=batch_size, cache_size=cache_size)
+        super().__init__(
+            client,
+            model,
+            dimensions,
+            batch_size=batch_size,
+            cache_size=cache_size,
+            prefixes=(query_prefix, document_prefix),
+        )
 
     def _options(self) -> dict[str, Any]:
         return {"truncate": False}

@@ -15,7 +15,7 @@ class SentenceTransformerEmbedder:
 
     ``model`` is the model's name, the path of its folder, or a ``SentenceTransformer``; ``name`` is what its
     vectors are kept under, by default the model's own. ``options`` go to ``SentenceTransformer``, such as
-    ``device="cpu"``.
+    ``device="cpu"``. Models like E5 want ``query_prefix="query: "`` and ``document_prefix="passage: "``.
 
     Raises:
         MissingDependency: if the package is not installed.
@@ -28,12 +28,15 @@ class SentenceTransformerEmbedder:
         name: str | None = None,
         batch_size: int = 32,
         cache_size: int = CACHE_SIZE,
+        query_prefix: str = "",
+        document_prefix: str = "",
         **options: Any,
     ) -> None:
         self._loaded = None if isinstance(model, str) else model
         self._source, self._options = model, options
         self.model = name or (model if isinstance(model, str) else _own_name(model))
         self.batch_size, self.cache_size = batch_size, cache_size
+        self.query_prefix, self.document_prefix = query_prefix, document_prefix
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from holdfast.errors import ValueRefused
+from holdfast.errors import ConfigurationError, ValueRefused
 from holdfast.memory.records import Vector, as_vector
 
 Embed = Callable[[Sequence[str]], Any]
 """Takes texts and gives a vector for each.
 
 Its attributes, if it has them, say more: ``model`` names the vectors, ``batch_size`` is how many texts it is
-given at once, and ``cache_size`` how many of a user's vectors are kept so as not to be made again.
+given at once, and ``cache_size`` how many of a user's vectors are kept so as not to be made again. A model
+that was trained to tell what is asked from what is found has a ``query_prefix`` and a ``document_prefix``:
+texts that are put before each query and each memory.
 """
 CACHE_SIZE = 100_000
 
@@ -22,6 +24,23 @@ class Kept(Protocol):
 
     def find(self, texts: Sequence[str]) -> dict[str, Vector]: ...
     def keep(self, made: dict[str, Vector]) -> None: ...
+
+
+def as_queries(embed: Embed, texts: Sequence[str]) -> list[str]:
+    """What an embedder is given for texts that are asked for."""
+    return _after(embed, "query_prefix", texts)
+
+
+def as_documents(embed: Embed, texts: Sequence[str]) -> list[str]:
+    """What an embedder is given for texts that are to be found."""
+    return _after(embed, "document_prefix", texts)
+
+
+def _after(embed: Embed, name: str, texts: Sequence[str]) -> list[str]:
+    prefix = getattr(embed, name, None) or ""
+    if not isinstance(prefix, str):
+        raise ConfigurationError(f"the {name} of an embedder is a text, not {type(prefix).__name__}")
+    return [prefix + text for text in texts]
 
 
 def vectors_of(embed: Embed, texts: Sequence[str], kept: Kept | None = None) -> list[Vector]:

@@ -20,6 +20,8 @@ from holdfast.memory.langgraph.tables import ITEMS, VECTORS
 from holdfast.memory.records import Vector, moment_of
 
 Namespace = tuple[str, ...]
+Place = tuple[str, str]
+"""A namespace as it is stored, and a key."""
 Row = tuple[Any, ...]
 MOST_AT_ONCE = 500
 _READ = ("n", "namespace", "key", "value", "created_at", "updated_at", "ttl")
@@ -54,7 +56,7 @@ class Put:
     vectors: Mapping[str, Vector] | None = None
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> Place:
         return ".".join(self.namespace), self.key
 
 
@@ -142,13 +144,13 @@ class Items:
 
     # Reading
 
-    def get(self, places: Sequence[tuple[str, str]], refreshed: set[tuple[str, str]]) -> dict[Any, Item]:
-        """The items at these places; the time to live of the ``refreshed`` ones begins anew."""
-        found: dict[Any, Row] = {}
-        for some in _portions(list(dict.fromkeys(places))):
-            rows = self._executor.rows(_get(len(some)), [*_joined(some), _now()])
-            found |= {(row[1], row[2]): row for row in rows}
-        self._refresh([row for place, row in found.items() if place in refreshed])
+    def get(self, wanted: Mapping[Place, bool]) -> dict[Place, Item]:
+        """The items at these places; the time to live of those that say so begins anew."""
+        found: dict[Place, Row] = {}
+        for some in _portions(list(wanted)):
+            for row in self._executor.rows(_get(len(some)), [*_joined(some), _now()]):
+                found[row[1], row[2]] = row
+        self._refresh([row for place, row in found.items() if row[6] is not None and wanted[place]])
         return {place: Item(**self._fields(row)) for place, row in found.items()}
 
     def _fields(self, row: Row) -> dict[str, Any]:
@@ -250,8 +252,8 @@ def _below(prefix: Sequence[str]) -> Fragment:
     name = ".".join(prefix)
     column = f'"{ITEMS}"."namespace"'
     # One range, for a single walk along the index, without the names that go on otherwise, as with a minus.
-    sql = f"({column} >= ? AND {column} < ? AND ({column} = ? OR {column} > ?))"
-    return sql, [name, f"{name}/", name, f"{name}."]
+    sql = f"({column} >= ? AND {column} < ? AND ({column} > ? OR {column} = ?))"
+    return sql, [name, f"{name}/", f"{name}.", name]
 
 
 def _fixed(conditions: Sequence[MatchCondition]) -> Namespace:

@@ -32,7 +32,7 @@ from holdfast.database import Database
 from holdfast.errors import ConfigurationError, Error, InvalidQuery, ValueRefused
 from holdfast.memory.face import Face
 from holdfast.memory.langgraph import tables
-from holdfast.memory.langgraph.items import Asked, Items, Put
+from holdfast.memory.langgraph.items import Asked, Items, Place, Put
 from holdfast.memory.records import Vector, as_vector
 from holdfast.types.text import storable
 
@@ -213,14 +213,17 @@ class HoldfastStore(Face, BaseStore):
 
     def _done(self, plan: Plan) -> list[Result]:
         results: list[Result] = [None] * len(plan.ops)
-        gets = {at: op for at, op in enumerate(plan.ops) if isinstance(op, GetOp)}
-        if gets:
-            places = {at: (".".join(op.namespace), op.key) for at, op in gets.items()}
-            refreshed = {places[at] for at, op in gets.items() if op.refresh_ttl}
-            found = self._items.get(list(places.values()), refreshed)
-            for at in gets:
-                results[at] = found.get(places[at])
-        puts: dict[tuple[str, str], Put] = {}
+        places: dict[int, Place] = {}
+        wanted: dict[Place, bool] = {}
+        for at, op in enumerate(plan.ops):
+            if isinstance(op, GetOp):
+                places[at] = place = (".".join(op.namespace), op.key)
+                wanted[place] = op.refresh_ttl or wanted.get(place, False)
+        if wanted:
+            found = self._items.get(wanted)
+            for at, place in places.items():
+                results[at] = found.get(place)
+        puts: dict[Place, Put] = {}
         for at, op in enumerate(plan.ops):
             if isinstance(op, SearchOp):
                 vector = plan.queries.get(op.query) if op.query else None
