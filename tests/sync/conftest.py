@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import holdfast
 import servers
+from sync.world import File, Schema, World
 
 WAYS = ("sqlite-postgres", "sqlite-sqlite", "postgres-postgres")
 _numbers = itertools.count()
@@ -63,3 +67,36 @@ def local(way: tuple[str, str], opened: Callable[[str], holdfast.Database]) -> h
 @pytest.fixture
 def other(way: tuple[str, str], opened: Callable[[str], holdfast.Database]) -> holdfast.Database:
     return opened(way[0])
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[[str], World]]:
+    """A function that makes a new world on a hub of the engine; the databases before are removed."""
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
+    made: list[str] = []
+
+    def new(policy: Any = "hub") -> World:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        if request.param == "sqlite":
+            return World(folder, File(folder / "hub.db", audited=True), policy)
+        server = _server(request)
+        for name in made:
+            server.drop_database(name)
+        made[:] = [f"history{next(_numbers)}"]
+        server.create_database(made[0])
+        return World(folder, Schema(server, made[0]), policy)
+
+    yield new
+    for name in made:
+        _server(request).drop_database(name)
+    shutil.rmtree(folder)
+
+
+def _server(request: pytest.FixtureRequest) -> servers.Server:
+    try:
+        return servers.embedded_server()
+    except LookupError as exc:
+        if "embedded" in request.config.getoption("--require-engine"):
+            raise
+        pytest.skip(f"no PostgreSQL here: {exc}")

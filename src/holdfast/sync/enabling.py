@@ -13,9 +13,10 @@ from holdfast.engines.changes import Tracked, listed
 from holdfast.engines.names import quote_identifier
 from holdfast.errors import Error, HubChanged, ReadOnlyError, SyncError
 from holdfast.sync import notes, setup
+from holdfast.sync.hub import gone_since
 from holdfast.sync.merge import POLICIES, Policy
 from holdfast.sync.notes import Entry, SharedEntry
-from holdfast.sync.replica import Flight, flight, hold
+from holdfast.sync.replica import Flight, flight, hold, take_for_known
 from holdfast.sync.setup import Agreed, Wish
 from holdfast.sync.stage import Side
 
@@ -304,12 +305,17 @@ def new_identity(local: Executor, hub: Executor) -> str:
     """Become a replica of its own: this database is a copy of one, or was restored from a backup.
 
     What was on its way goes on under the new name. The hub's changes are read from where this database was,
-    or all of them, if the hub has forgotten some since.
+    or all of them, if the hub has forgotten some since. A row that waits to be sent as a new one may have
+    been sent by what this is a copy of, and removed since: it counts as a change of that row.
     """
     replica = str(uuid.uuid4())
     pairs, _ = pairs_of(local, hub)
-    positions = {entry.name: entry.position for entry in notes.entries(local)}
+    known = {entry.name: entry for entry in notes.entries(local)}
+    positions = {name: entry.position for name, entry in known.items()}
     register(hub, replica, None, pairs, positions)
+    for ours, _ in pairs:
+        if known[ours.tracked.name].is_new:
+            mark_all(ours)
     with Transaction(local):
         state = notes.read(local, notes.STATE)
         seq = 1 if state.get("flight") else 0
@@ -317,6 +323,9 @@ def new_identity(local: Executor, hub: Executor) -> str:
             local, notes.STATE, {"id": replica, "seq": seq, "acknowledged": 0, "rounds": 0, "last": None}
         )
         local.run(f"DELETE FROM {notes.OWN}")
+        for ours, theirs in pairs:
+            for key, image in gone_since(theirs, positions[ours.tracked.name] or 0):
+                take_for_known(ours, key, image)
     return replica
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -339,17 +339,44 @@ def _stream(side: Side, sql: str, values: Sequence[Any]) -> Iterator[Columns]:
         yield [*key, columns[width], *side.decode(columns[width + 1 :], side.carried)]
 
 
-def prune(hub: Executor, numbers: Mapping[int, str]) -> None:
-    """Forget the changes of the tables, each with its feed, that every replica has read."""
-    for number, feed in numbers.items():
+KEPT = 100_000
+"""Rows that are gone and that a table's feed still tells of once all replicas know: for old copies of one."""
+
+
+def prune(hub: Executor, sides: Iterable[Side]) -> None:
+    """Forget the changes of tables that every replica has read, but for what the rows were that are gone."""
+    known = {entry.number: entry.pruned for entry in notes.shared(hub).values()}
+    for side in sides:
+        number, feed = side.tracked.number, quote_identifier(side.tracked.feed)
         ((low,),) = hub.rows(f'SELECT min("position") FROM {notes.CURSORS} WHERE "number" = ?', (number,))
-        if low is None or not hub.rows(
-            f'SELECT 1 FROM {quote_identifier(feed)} WHERE "position" < ? LIMIT 1', (low,)
-        ):
+        if low is None or low <= known[number]:
             continue
         with Transaction(hub):
-            hub.run(f'DELETE FROM {quote_identifier(feed)} WHERE "position" < ?', (low,))
+            hub.run(
+                f'DELETE FROM {feed} AS f WHERE f."position" >= ? AND f."position" < ? AND (f."had" = 0 '
+                f"OR EXISTS (SELECT 1 FROM {side.table} WHERE {side.match('f')}))",
+                (known[number], low),
+            )
+            hub.run(
+                f'DELETE FROM {feed} WHERE "position" < (SELECT "position" FROM {feed} '
+                f'WHERE "position" < ? ORDER BY "position" DESC LIMIT 1 OFFSET {KEPT})',
+                (low,),
+            )
             hub.run(
                 f'UPDATE {notes.SHARED} SET "pruned" = ? WHERE "number" = ? AND "pruned" < ?',
                 (low, number, low),
             )
+
+
+def gone_since(side: Side, start: int) -> Iterator[tuple[Key, Image]]:
+    """Rows that were removed from a position on, as they were, the last image first."""
+    columns = ", ".join([*side.noted_keys("f"), *side.noted("f", "b")])
+    sql = (
+        f'SELECT {columns} FROM {quote_identifier(side.tracked.feed)} AS f WHERE f."had" = 1 '
+        f'AND f."position" >= ? AND NOT EXISTS (SELECT 1 FROM {side.table} WHERE {side.match("f")}) '
+        'ORDER BY f."position" DESC'
+    )
+    for batch in side.executor.stream(sql, [start], batch_size=MOST_AT_ONCE, undisturbed=True):
+        for row in batch:
+            image = side.image(row)
+            yield tuple(image[column.name] for column in side.tracked.key), image

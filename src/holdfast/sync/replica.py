@@ -244,6 +244,27 @@ def quarantine(side: Side, key: Key, direction: str, reason: str, image: Image) 
     )
 
 
+def take_for_known(side: Side, key: Key, image: Image) -> None:
+    """Have a row that waits to be sent as a new one be sent as a change of what it was at the hub."""
+    tracked = side.tracked
+    condition, values = located(side, key)
+    writes = [carried.write.format("?") for carried in side.others]
+    sets = "".join(f', "{name}" = {write}' for name, write in zip(tracked.notes("b"), writes, strict=True))
+    for name in (tracked.log, tracked.flight):
+        side.executor.run(
+            f'UPDATE {quote_identifier(name)} SET "had" = 1{sets} WHERE {condition} AND "had" = 0',
+            [*_noted(side, image), *values],
+        )
+
+
+def _noted(side: Side, image: Image) -> list[Any]:
+    """The values of an image as the notes have them, but for the key."""
+    return [
+        encode(side.tracked.name, carried.staged, None if image is None else image[column.name])
+        for carried, column in zip(side.others, side.tracked.others, strict=True)
+    ]
+
+
 def lift_settled(side: Side) -> None:
     """Let rows out of the quarantine that were refused by the hub and no longer wait to be sent."""
     tracked = side.tracked
@@ -383,13 +404,10 @@ def _mark(stage: Stage, number: int, key: Sequence[Any], images: tuple[Image, Im
         return
     names = listed(["had", "tried", *tracked.keys, *tracked.notes("b")])
     writes = [carried.write.format("?") for carried in side.others]
-    encoded = [
-        encode(tracked.name, carried.staged, None if base is None else base[column.name])
-        for carried, column in zip(side.others, tracked.others, strict=True)
-    ]
     marks = ", ".join(["?"] * (2 + side.width) + writes)
     side.executor.run(
-        f"INSERT INTO {log} ({names}) VALUES ({marks})", [int(base is not None), tried, *values, *encoded]
+        f"INSERT INTO {log} ({names}) VALUES ({marks})",
+        [int(base is not None), tried, *values, *_noted(side, base)],
     )
 
 

@@ -202,7 +202,7 @@ def _tell(rnd: Round, news: dict[int, int | None]) -> int:
 
 def forget_read(rnd: Round) -> None:
     """Have the hub forget changes that every replica has read."""
-    hub.prune(rnd.hub, {theirs.tracked.number: theirs.tracked.feed for _, theirs in rnd.pairs})
+    hub.prune(rnd.hub, [theirs for _, theirs in rnd.pairs])
 
 
 def again(rnd: Round, step: Callable[[], T]) -> T:

@@ -1,0 +1,52 @@
+"""A replica that was put back from a backup, or copied, neither brings back nor loses anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sync.world import World
+
+Make = Callable[..., World]
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_row_that_waited_when_the_backup_was_made(make: Make, is_new: bool, changed: bool) -> None:
+    """It was sent after that, and removed by another replica since; all have read that by now."""
+    world = make()
+    one, other = world.add(), world.add()
+    if not is_new:
+        world.round(one)
+    world.write("r0", "k0", "insert")
+    world.back_up(one)
+    if changed:
+        world.write("r0", "k0", "a")
+    world.round(one), world.round(other)
+    world.write("r1", "k0", "delete")
+    world.settle()
+    world.put_back(one)
+    # What is new since then is kept.
+    world.write("r0", "k1", "insert")
+    try:
+        world.check_quiet()
+        assert list(world.rows(world.hub)) == ["k1"]
+    finally:
+        world.close()
+
+
+def test_two_copies_with_the_same_row_waiting(make: Make) -> None:
+    world = make()
+    one = world.add()
+    world.write("r0", "k0", "insert")
+    world.clone(one)
+    world.round(one)
+    world.write("r0", "k0", "delete")
+    world.write("r1", "k1", "insert")
+    world.round(one)
+    try:
+        world.check_quiet()
+        assert list(world.rows(world.hub)) == ["k1"]
+    finally:
+        world.close()
