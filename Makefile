@@ -3,6 +3,8 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST_ARGS ?=
+# Two processes, each with servers of its own; -rP prints the figures and seeds of what passed.
+LONG_ARGS ?= -n 2 --dist worksteal -rP
 BENCH_ARGS ?=
 AUDIT_ARGS ?=
 BIN := .venv/bin
@@ -18,7 +20,7 @@ test: .venv/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-long: .venv/.ready
-	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m long $(LONG_ARGS) $(PYTEST_ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff check $(SOURCES)

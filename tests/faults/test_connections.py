@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -379,6 +380,53 @@ def test_what_was_idle_for_long_is_asked_first(
     assert db.insert("t", {"id": 2, "v": "b"}) == 2
     letting.join()
     assert watch.count("t") == 2
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing(
+    watch: Database, through: Callable[[], str], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent is acknowledged: neither keepalives nor the limit of TCP end the wait."""
+    proxy.stall()
+    with pytest.raises(ConnectionFailed, match="did not answer within 2 s"):
+        holdfast.connect(through() + "?connect_timeout=2", reconnect_timeout=0.3).count("t")
+    proxy.stall(False)
+    for question in ("SELECT set_config", "SELECT system_identifier"):
+        with monkeypatch.context() as short:
+            short.setattr(postgres, "SETUP_SECONDS", 0.5)
+            proxy.fault(question, "during", stall=True)
+            with pytest.raises((ConnectionFailed, ConnectionLost)):
+                holdfast.connect(through(), reconnect_timeout=0.3).count("t")
+        assert proxy.faults
+    with holdfast.connect(through()) as db:
+        assert db.count("t") == 0
+
+
+def test_a_statement_that_is_never_answered(
+    watch: Database, through: Callable[[], str], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be at work: only the caller knows how long that may take."""
+
+    def press() -> None:
+        while not proxy.faults:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with holdfast.connect(through()) as db:
+        assert db.count("t") == 0
+        proxy.fault("INSERT", "during", stall=True)
+        pressing = threading.Thread(target=press)
+        pressing.start()
+        with pytest.raises(KeyboardInterrupt):
+            db.insert("t", {"id": 1, "v": "a"})
+        pressing.join()
+        assert db.insert("t", {"id": 2, "v": "b"}) == 2
+    monkeypatch.setattr(postgres, "GRACE", 0.2)
+    with holdfast.connect(through(), statement_timeout=0.5) as db:
+        proxy.fault("INSERT", "during", stall=True)
+        with pytest.raises(CommitUnknown):
+            db.insert("t", {"id": 3, "v": "c"})
+        assert db.insert("t", {"id": 4, "v": "d"}) == 4
+    assert [row["id"] for row in watch.select("t", columns=["id"], order_by="id")][-1] == 4
 
 
 def test_a_host_that_is_not_known_and_then_is(

@@ -233,11 +233,12 @@ class Executor:
         for session in list(self._sessions):
             session.ready = False
             session.stack.clear()
-            # sqlite3 crashes if a connection is closed while another thread is in one of its calls; without
-            # its owner's hold on it, it goes back to the pool by itself, at once or when that call is done.
+            # sqlite3 crashes if a connection is closed while another thread is in one of its calls, and libpq
+            # gives the answer that one thread waits for to the other, which sent a ROLLBACK; without its
+            # owner's hold on it, it goes back to the pool by itself, at once or when that call is done.
             if not self.engine.connect.is_alive(session.raw):
                 self._drop(session)
-            elif session is own or self.engine.features.closes_from_any_thread:
+            elif session is own:
                 session.fairy.close()
             del session
         del own

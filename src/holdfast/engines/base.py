@@ -103,8 +103,6 @@ class Features:
     "The collation to name in ORDER BY so that text sorts by code point; None where it is the default."
     retries_busy: bool
     "A single statement refused by a lock did nothing and may be sent again."
-    closes_from_any_thread: bool
-    "A connection may be closed while another thread is in one of its calls."
     index_methods: frozenset[str]
     builds_online: str
     "The word that has CREATE INDEX keep nobody from writing meanwhile, where there is one."

@@ -57,7 +57,6 @@ ENGINE = Engine(
         null_order=True,
         binary_collation="C",
         retries_busy=False,
-        closes_from_any_thread=False,
         builds_online="CONCURRENTLY ",
         includes_columns=True,
         index_methods=frozenset({"btree", "hash", "gin", "gist", "spgist", "brin", "hnsw", "ivfflat"}),

@@ -30,7 +30,9 @@ def identity(raw: Any) -> str | None:
     """Which server this is, and which of its histories; ``None`` where it does not say, as a standby."""
     try:
         row = RawCursor(raw).execute(_IDENTITY).fetchone()
-    except psycopg.Error:
+    except psycopg.Error as exc:
+        if exc.sqlstate is None:
+            raise
         return None
     return row[0] if row else None
 

@@ -40,6 +40,8 @@ logging.getLogger("psycopg").addFilter(_is_news)
 
 DEFAULT_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5
+# For the first two questions to a server that has let us in; a busy one takes its time.
+SETUP_SECONDS = 30.0
 # Measured in the design notes: each of the two alone leaves a half-open connection hanging.
 KEEPALIVE = {
     "keepalives": 1,
@@ -122,6 +124,9 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
         except psycopg.Error as exc:
             raise _unreachable(exc, fields) from exc
         try:
+            # It may let us in and then say nothing.
+            wait = raw.wait
+            raw.wait = partial(wait, timeout=SETUP_SECONDS)  # type: ignore[method-assign]
             raw.autocommit = True
             setting = ", ".join(f"set_config('{name}', ${i}, false)" for i, name in enumerate(settings, 1))
             RawCursor(raw).execute(f"SELECT {setting}", list(settings.values()), prepare=False)
@@ -133,10 +138,11 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
         except psycopg.Error as exc:
             raw.close()
             raise translate(exc) from exc
+        raw.wait = wait  # type: ignore[method-assign]
         if longest:
             # The server keeps the time; this is for an answer that never comes.
             raw.longest = longest + GRACE
-            raw.wait = partial(raw.wait, timeout=raw.longest)  # type: ignore[method-assign]
+            raw.wait = partial(wait, timeout=raw.longest)  # type: ignore[method-assign]
         return raw
 
     alchemy = sqlalchemy.create_engine(

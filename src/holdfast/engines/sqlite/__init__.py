@@ -39,7 +39,6 @@ ENGINE = Engine(
         null_order=False,
         binary_collation=None,
         retries_busy=True,
-        closes_from_any_thread=False,
         builds_online="",
         includes_columns=False,
         index_methods=frozenset({"btree"}),
