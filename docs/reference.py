@@ -28,6 +28,8 @@ GIVEN = (
     ("holdfast.transfer.report", "CopyReport", "holdfast.copy_database"),
     ("holdfast.transfer.report", "ColumnCopy", "copyreport.columns"),
     ("holdfast.transfer.report", "LeftBehind", "copyreport.left_behind"),
+    ("holdfast.tuning.doctor", "Findings", "db.doctor"),
+    ("holdfast.engines.checks", "Finding", "findings"),
     ("holdfast.transfer.differing", "Difference", "holdfast.diff"),
     ("holdfast.transfer.differing", "SchemaDifference", "difference.schema"),
     ("holdfast.transfer.differing", "TableDifference", "difference.tables"),

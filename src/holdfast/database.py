@@ -1324,8 +1324,10 @@ class Database:
     ) -> Findings:
         """What is wrong with the database, or will be, the worst first; print it. Nothing is changed.
 
-        It looks for damage, rows that refer to nothing, settings that lose data, logs and dead rows that
-        grow, foreign keys without an index, indexes that do nothing, and statistics that are not there.
+        It looks for damage, rows that refer to nothing, settings that lose data, versions that do harm or
+        get no fixes, collations that have changed, logs and dead rows that grow, connections that run out,
+        foreign keys without an index, indexes that do nothing, and statistics that are not there. Each
+        finding has the statements (``sql``) or the shell's line (``command``) that mend it.
         ``backups`` is the folder of backups made ``every`` so often: none that is overdue goes unsaid.
         With ``fix``, the path of a backup that is written first, what can be mended without any risk is.
 
@@ -1339,9 +1341,10 @@ class Database:
             from holdfast.backup import schedule
             from holdfast.backup.remote import place_of
 
-            others = schedule.findings(self._executor, schedule.plan_of(place_of(backups), every, None, {}))
+            plan = schedule.plan_of(place_of(backups), every, None, {})
+            others = schedule.findings(self._executor, plan, every)
         found = doctor.examine(self._executor, others)
-        if fix is None or not any(finding.fix for finding in found):
+        if fix is None or not any(finding.is_safe for finding in found):
             return found
         self.backup_database(fix)
         doctor.mend(self._executor, found)

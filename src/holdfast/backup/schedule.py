@@ -122,8 +122,8 @@ def plan_of(
     return Plan(folder, Every.of(every), kept, extension, key)
 
 
-def findings(executor: Executor, plan: Plan) -> list[Finding]:
-    """What is to be said of a backup that is overdue."""
+def findings(executor: Executor, plan: Plan, every: str | timedelta) -> list[Finding]:
+    """What is to be said of a backup that is overdue; ``every`` as the user said it."""
     last, now = _last(executor, plan), datetime.now(UTC)
     if last is not None and plan.every.due(last, now) > now:
         return []
@@ -133,9 +133,19 @@ def findings(executor: Executor, plan: Plan) -> list[Finding]:
             "backups",
             "warning",
             f"a backup in {plan.folder} is overdue: {when}",
-            "backup_if_due(), or `holdfast schedule` for a timer",
+            "make it; the same line with --cron or --systemd has it made in time:",
+            command=_making(executor, plan, every),
         )
     ]
+
+
+def _making(executor: Executor, plan: Plan, every: str | timedelta) -> str:
+    target = executor.target
+    place = str(target.path) if target.path else "" if target.password else target.masked_url
+    said = every if isinstance(every, str) else f"{int(every.total_seconds() // 60)}m"
+    # A password is in no output: the environment has the URL then.
+    words = ["holdfast", "schedule", *([place] if place else []), str(plan.folder), f"--every={said}"]
+    return shlex.join(words)
 
 
 def due(executor: Executor, plan: Plan, now: datetime | None = None) -> datetime:

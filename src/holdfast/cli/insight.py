@@ -59,6 +59,9 @@ def doctor(
         write_json([dataclasses.asdict(finding) for finding in found])
     else:
         print(found)
+        safe = sum(finding.is_safe for finding in found)
+        if safe and fix is None:
+            print(f"\n--fix FILE mends {safe} of these, after a backup to FILE")
     if not found.is_healthy:
         raise typer.Exit(1)
 

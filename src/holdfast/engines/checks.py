@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from holdfast.settings import Target
 
 Severity = Literal["error", "warning", "note"]
-Fix = Literal["analyze", "optimize", "vacuum", "create_index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +19,10 @@ class Finding:
     """Something about a database that somebody should know.
 
     ``severity`` is ``"error"`` where data are damaged or can be lost, ``"warning"`` where something will go
-    wrong or is slow, else ``"note"``. ``evidence`` is what was seen, ``remedy`` what mends it. ``fix`` is the
-    verb that can be called for that without any risk, on ``table`` and ``columns`` where it takes them.
+    wrong or is slow, else ``"note"``. ``evidence`` is what was seen, ``remedy`` what mends it in words.
+    ``sql`` are the statements that do, where statements can, and ``command`` is a line for the shell; both
+    can be pasted as they are. ``is_safe`` says that ``sql`` loses nothing and keeps nobody from working for
+    long: ``doctor(fix=)`` runs it.
     """
 
     check: str
@@ -30,13 +31,22 @@ class Finding:
     remedy: str
     table: str | None = None
     columns: tuple[str, ...] = ()
-    fix: Fix | None = None
+    sql: tuple[str, ...] = ()
+    command: str | None = None
+    is_safe: bool = False
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.evidence}\n    {self.remedy}"
+        pasted = [*(f"{statement};" for statement in self.sql), *([self.command] if self.command else ())]
+        return "\n    ".join((f"{self.severity}: {self.evidence}", self.remedy, *pasted))
+
+
+Check = Callable[[Run, "Target"], Iterator[Finding]]
 
 
 class Checks(Protocol):
     """Looking for trouble; nothing is changed."""
 
-    def findings(self, run: Run, target: Target) -> Iterator[Finding]: ...
+    @property
+    def CHECKS(self) -> Sequence[tuple[str, Check]]:  # noqa: N802
+        """What is looked for, each on its own: one that may not be looked at is no end to the others."""
+        ...

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 from holdfast.core import indexes
 from holdfast.core.executor import Executor
+from holdfast.core.transaction import Transaction
 from holdfast.engines.checks import Finding
-from holdfast.errors import TransactionError
+from holdfast.engines.names import quote_identifier as quote
+from holdfast.errors import ClosedError, ConnectionFailed, Error, TransactionError
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 MANY = 1_000
@@ -32,12 +36,28 @@ class Findings(list[Finding]):
 
 def examine(executor: Executor, others: Sequence[Finding] = ()) -> Findings:
     """Look for damage, for what may lead to it and for what is slow; nothing is changed."""
-    found = [
-        *executor.engine.checks.findings(executor.run, executor.target),
-        *_of_tables(executor),
-        *others,
-    ]
-    return Findings(sorted(found, key=lambda finding: _ORDER[finding.severity]))
+    run, target = executor.run, executor.target
+    looks = [(name, partial(check, run, target)) for name, check in executor.engine.checks.CHECKS]
+    looks += [("the tables", partial(_of_tables, executor))]
+    found = [finding for name, look in looks for finding in _seen(executor, name, look)]
+    return Findings(sorted((*found, *others), key=lambda finding: _ORDER[finding.severity]))
+
+
+def _seen(executor: Executor, name: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """What a check finds; that it may not look, or cannot, is one more finding."""
+    failures: tuple[type[Exception], ...] = (Error, *executor.engine.connect.driver_error)
+    try:
+        with Transaction(executor) if executor.in_transaction else nullcontext():
+            return list(look())
+    except (ConnectionFailed, ClosedError):
+        raise
+    except OSError as exc:
+        why = str(exc.strerror)
+    except failures as exc:
+        error = exc if isinstance(exc, Error) else executor.engine.translate(exc)
+        why = error.message
+    seen = f"{name} could not be looked at: {why}"
+    return [Finding("check", "note", seen, "see what this user may do, and whether the file is sound")]
 
 
 def mend(executor: Executor, findings: Sequence[Finding]) -> list[Finding]:
@@ -48,20 +68,12 @@ def mend(executor: Executor, findings: Sequence[Finding]) -> list[Finding]:
     """
     if executor.in_transaction:
         raise TransactionError("doctor() cannot mend inside a transaction", hint="commit or roll back first")
-    upkeep, done = executor.engine.upkeep, set()
-    mended = []
-    for finding in findings:
-        what = (finding.fix, finding.table, finding.columns)
-        if finding.fix is None or what in done:
-            continue
-        done.add(what)
-        if finding.fix == "create_index":
-            indexes.create_index(executor, str(finding.table), finding.columns)
-        else:
-            {"analyze": upkeep.analyze, "optimize": upkeep.optimize, "vacuum": upkeep.vacuum}[finding.fix](
-                executor.run
-            )
-        mended.append(finding)
+    mended = [finding for finding in findings if finding.is_safe]
+    for statement in dict.fromkeys(statement for finding in mended for statement in finding.sql):
+        cursor = executor.run(statement)
+        if cursor.description is not None:
+            cursor.fetchall()
+    executor.forget()
     return mended
 
 
@@ -89,8 +101,9 @@ def _of_tables(executor: Executor) -> Iterator[Finding]:
             "statistics",
             "warning",
             f"the planner knows nothing of {', '.join(unknown)}, and guesses",
-            "analyze() tells it",
-            fix="analyze",
+            "tell it:",
+            sql=("ANALYZE",),
+            is_safe=True,
         )
 
 
@@ -112,8 +125,21 @@ def _unindexed(executor: Executor, table: str, own: Sequence[dict[str, Any]]) ->
                 f"create_index({table!r}, {columns!r})",
                 table,
                 tuple(columns),
-                "create_index",
+                (_indexing(executor, table, columns),),
+                is_safe=True,
             )
+
+
+def _indexing(executor: Executor, table: str, columns: Sequence[str]) -> str:
+    """The statement that makes an index, under a name that is free, and keeps nobody from writing."""
+    taken = {index["name"] for index in executor.engine.catalog.indexes(executor.run, None)}
+    name = indexes.index_name(table, columns)
+    number = 2
+    while name in taken:
+        name, number = indexes.index_name(table, [*columns, str(number)]), number + 1
+    online = executor.engine.features.builds_online
+    keys = ", ".join(map(quote, columns))
+    return f"CREATE INDEX {online}{' ' if online else ''}{quote(name)} ON {quote(table)} ({keys})"
 
 
 def _superfluous(table: str, own: Sequence[dict[str, Any]]) -> Iterator[Finding]:
@@ -138,6 +164,7 @@ def _superfluous(table: str, own: Sequence[dict[str, Any]]) -> Iterator[Finding]
                 f"the index {spare['name']} of {table} does nothing that {keeps['name']} does not do",
                 f"drop_index({table!r}, {spare['name']!r})",
                 table,
+                sql=(f"DROP INDEX {quote(spare['name'])}",),
             )
 
 
