@@ -19,32 +19,37 @@ WAYS = ("sqlite-postgres", "sqlite-sqlite", "postgres-postgres")
 _numbers = itertools.count()
 
 
+_databases: list[str] = []
+
+
+def _postgres(place: int) -> str:
+    """The URL of one of a few databases, emptied."""
+    try:
+        server = servers.embedded_server()
+    except LookupError as exc:
+        pytest.skip(f"no PostgreSQL here: {exc}")
+    while len(_databases) <= place:
+        _databases.append(f"sync{next(_numbers)}")
+        server.create_database(_databases[-1])
+    server.execute("DROP SCHEMA public CASCADE", _databases[place])
+    server.execute("CREATE SCHEMA public", _databases[place])
+    return server.url(_databases[place])
+
+
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[[str], holdfast.Database]]:
     """A function that opens another empty database of an engine each time."""
-    made: list[str] = []
     open_ones: list[holdfast.Database] = []
 
     def make(engine: str) -> holdfast.Database:
-        if engine == "sqlite":
-            database = holdfast.connect(tmp_path / f"s{next(_numbers)}.db")
-        else:
-            try:
-                server = servers.embedded_server()
-            except LookupError as exc:
-                pytest.skip(f"no PostgreSQL here: {exc}")
-            name = f"sync{next(_numbers)}"
-            server.create_database(name)
-            made.append(name)
-            database = holdfast.connect(server.url(name))
-        open_ones.append(database)
-        return database
+        is_file = engine == "sqlite"
+        place = tmp_path / f"s{next(_numbers)}.db" if is_file else _postgres(len(open_ones))
+        open_ones.append(holdfast.connect(place))
+        return open_ones[-1]
 
     yield make
     for database in open_ones:
         database.close()
-    for name in made:
-        servers.embedded_server().drop_database(name)
 
 
 @pytest.fixture(params=WAYS)

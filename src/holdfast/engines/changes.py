@@ -10,6 +10,7 @@ from holdfast.engines.base import Column, Run
 from holdfast.engines.names import SYNC_PREFIX, quote_identifier
 
 APPLYING = f"{SYNC_PREFIX}applying"
+UNNOTED = f"{SYNC_PREFIX}unnoted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,16 @@ class Changes(Protocol):
         """Whether what this transaction writes is no change of a replica's own."""
         ...
 
+    def unnoted(self, run: Run, *, on: bool) -> None:
+        """Whether what this transaction writes at a hub need not be noted: there is nobody to read it."""
+        ...
+
     def stage(self, name: str, select: str) -> Sequence[str]:
         """Statements that make a temporary table with the columns of a query."""
+        ...
+
+    def staged(self, run: Run, name: str, keys: Sequence[str]) -> None:
+        """Rows have been put into a temporary table, and are going to be looked for by these columns."""
         ...
 
     def carried(self, column: Column) -> Carried: ...

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
-from holdfast.engines.changes import Tracked, listed
+from holdfast.engines.changes import APPLYING, UNNOTED, Tracked, listed
 from holdfast.engines.names import quote_identifier
 from holdfast.errors import Error, HubChanged, ReadOnlyError, SyncError
 from holdfast.sync import notes, setup
@@ -368,8 +368,8 @@ def disable_replica(local: Executor, names: Iterable[str] | None) -> list[int]:
             for table in (notes.TABLES, notes.OWN, notes.QUARANTINE):
                 local.run(f'DELETE FROM {table} WHERE "number" = ?', (entry.number,))
         if names is None:
-            for table in (notes.STATE, notes.TABLES, notes.OWN, notes.QUARANTINE):
-                local.run(f"DROP TABLE {table}")
+            for table in (notes.STATE, notes.TABLES, notes.OWN, notes.QUARANTINE, quote_identifier(APPLYING)):
+                local.run(f"DROP TABLE IF EXISTS {table}")
         local.forget()
     return [entry.number for entry in chosen]
 
@@ -386,6 +386,7 @@ def disable_hub(hub: Executor) -> None:
     with Transaction(hub):
         for entry in notes.shared(hub).values():
             hub.engine.changes.forget(hub.run, Tracked(entry.name, entry.number, (), ()))
-        for table in (notes.HUB, notes.SHARED, notes.REPLICAS, notes.CURSORS, notes.CONFLICTS):
-            hub.run(f"DROP TABLE {table}")
+        tables = (notes.HUB, notes.SHARED, notes.REPLICAS, notes.CURSORS, notes.CONFLICTS)
+        for table in (*tables, quote_identifier(UNNOTED)):
+            hub.run(f"DROP TABLE IF EXISTS {table}")
         hub.forget()

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
+from holdfast.engines.names import quote_identifier
 from holdfast.errors import NotSupported
-from holdfast.sync import enabling, notes
+from holdfast.sync import enabling, notes, replica
 from holdfast.sync.report import Plan
 from holdfast.sync.round import Round
-from holdfast.sync.stage import Columns, Side, Stage
+from holdfast.sync.stage import REFUSALS, Columns, Side, Stage, copy_in, is_empty
 from holdfast.transfer.plan import make_plan
 from holdfast.transfer.schema import read_schema
 
@@ -45,16 +46,60 @@ def _create(source: Executor, target: Executor, names: Sequence[str]) -> None:
         carry(target, plan, lambda info: (0, iter(())))
 
 
-def begin(rnd: Round) -> None:
-    """Take all rows of tables that are new to the sync for changes."""
-    new = {entry.name for entry in notes.entries(rnd.local) if entry.is_new}
-    for ours, _ in rnd.pairs:
-        if ours.tracked.name in new:
-            enabling.mark_all(ours)
-
-
 class _Undone(Exception):
     """Nothing of it is kept."""
+
+
+def begin(rnd: Round) -> None:
+    """Copy the rows of new tables to a hub that has none, or take them for changes, which are merged."""
+    new = {entry.name for entry in notes.entries(rnd.local) if entry.is_new}
+    for ours, theirs in rnd.pairs:
+        if ours.tracked.name not in new:
+            continue
+        copied = copy_up(rnd, ours, theirs)
+        if copied is None:
+            enabling.mark_all(ours)
+        else:
+            rnd.report.pushed += copied
+
+
+def copy_up(rnd: Round, ours: Side, theirs: Side) -> int | None:
+    """Copy all rows into an empty table of the hub: one transaction there, and then one here.
+
+    Nobody else writes to the table meanwhile. ``None`` if it is not empty, or a row is refused.
+    """
+    if is_empty(ours) or not is_empty(theirs) or not theirs.is_plain:
+        return None
+    try:
+        with Transaction(rnd.local):
+            replica.hold(rnd.local, [ours])
+            rnd.local.run(f"DELETE FROM {quote_identifier(ours.tracked.log)}")
+            with Transaction(rnd.hub):
+                copied, start, own = _copy(rnd, ours, theirs)
+            number = ours.tracked.number
+            rnd.local.run(
+                f'UPDATE {notes.TABLES} SET "is_new" = 0, "position" = ? WHERE "number" = ?', (start, number)
+            )
+            rnd.local.run(f"INSERT INTO {notes.OWN} VALUES (?, ?, ?)", (number, *own))
+            return copied
+    except (_Undone, *REFUSALS):
+        return None
+
+
+def _copy(rnd: Round, ours: Side, theirs: Side) -> tuple[int, int, tuple[int, int]]:
+    """How many rows were copied, from where the feed is to be read, and what of it is this copy."""
+    run, changes, tracked = rnd.hub.run, rnd.hub.engine.changes, theirs.tracked
+    changes.turn(run)
+    changes.hold(run, [tracked])
+    if not is_empty(theirs):
+        raise _Undone
+    others = f'SELECT 1 FROM {notes.REPLICAS} WHERE "id" <> ? LIMIT 1'
+    is_alone = not rnd.hub.rows(others, (rnd.id,))
+    start, low = changes.position(run, tracked), changes.upcoming(run, tracked)
+    changes.unnoted(run, on=is_alone)
+    copied = copy_in(theirs, (columns[3:] for columns in _rows(ours)))
+    changes.unnoted(run, on=False)
+    return copied, start, (low, changes.here(run, tracked))
 
 
 def compare(ours: Side, theirs: Side) -> Plan:

@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode
-from holdfast.engines.changes import listed
+from holdfast.engines.changes import listed, matching
 from holdfast.engines.names import quote_identifier
 from holdfast.sync import notes
 from holdfast.sync.images import as_text
@@ -210,10 +210,10 @@ def _is_all(stage: Stage, span: tuple[int, int]) -> bool:
     side, (low, high) = stage.side, span
     if high < low:
         return False
-    feed, keys = quote_identifier(side.tracked.feed), listed(side.tracked.keys)
+    feed, pairs = quote_identifier(side.tracked.feed), [(key, key) for key in side.tracked.keys]
     return not side.executor.rows(
-        f'SELECT 1 FROM {feed} WHERE "position" BETWEEN ? AND ? AND ({keys}) NOT IN '
-        f"(SELECT {keys} FROM {stage.quoted}) LIMIT 1",
+        f'SELECT 1 FROM {feed} WHERE "position" BETWEEN ? AND ? AND NOT EXISTS '
+        f"(SELECT 1 FROM {stage.quoted} WHERE {matching(stage.quoted, feed, pairs)}) LIMIT 1",
         (low, high),
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,10 +18,12 @@ from holdfast.sync import notes
 from holdfast.sync.hub import Answer, Key
 from holdfast.sync.images import as_text
 from holdfast.sync.merge import Image, rebase
-from holdfast.sync.stage import Columns, Side, Stage, settle
+from holdfast.sync.stage import REFUSALS, Columns, Side, Stage, copy_in, is_empty, settle
 
 AT_ONCE = 2_000
 ALL = 2**62
+Read = Callable[[], Iterable[Columns]]
+"""Rows of the hub by column, each time anew: the key, whether there is a row, and the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
             name = side.tracked.name
             for key, reason in answer.refused.get(name, {}).items():
                 _put_back(side, key, flight_of.turn, reason)
-        written = take_in(local, {side: _answered(side, answer) for side in sides})
+        written = take_in(local, {side: partial(_answered, side, answer) for side in sides})
         for side in sides:
             span = answer.own.get(side.tracked.name)
             if span:
@@ -292,9 +295,7 @@ def lift(side: Side, text: str, direction: str) -> None:
 # Taking in
 
 
-def take_in(
-    local: Executor, incoming: Mapping[Side, Iterable[Columns]], *, whole: Iterable[Side] = ()
-) -> int:
+def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[Side] = ()) -> int:
     """Put the hub's rows in the place of those here, but for what was changed here; return how many.
 
     Rows come as columns: the key, whether there is a row, and the row. ``whole`` are tables of which all rows
@@ -303,23 +304,39 @@ def take_in(
     """
     local.engine.changes.applying(local.run, on=True)
     stages = []
-    for side, batches in incoming.items():
+    written = 0
+    for side, read in incoming.items():
+        if side in whole and (copied := _copied(side, read)) is not None:
+            written += copied
+            continue
         stage = Stage(side, was=False)
         stage.create()
         refused: dict[Key, str] = {}
-        stage.load(_numbered(side, batches), refused.__setitem__)
+        stage.load(_numbered(side, read()), refused.__setitem__)
         for key, reason in refused.items():
             quarantine(side, key, "pull", reason, None)
         if side in whole:
             _add_missing(stage, refused)
         rebase_changed(stage)
         stages.append(stage)
-    written = settle(stages)
+    written += settle(stages)
     for stage in stages:
         _note_refused(stage)
         stage.drop()
     local.engine.changes.applying(local.run, on=False)
     return written
+
+
+def _copied(side: Side, read: Read) -> int | None:
+    """Write all rows straight into an empty table; ``None`` if there are some, or one is refused."""
+    log = quote_identifier(side.tracked.log)
+    if not is_empty(side) or side.executor.rows(f"SELECT 1 FROM {log} LIMIT 1") or not side.is_plain:
+        return None
+    try:
+        with Transaction(side.executor):
+            return copy_in(side, (columns[side.width + 1 :] for columns in read()))
+    except REFUSALS:
+        return None
 
 
 def _numbered(side: Side, batches: Iterable[Columns]) -> Iterator[Columns]:

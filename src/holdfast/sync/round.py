@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from holdfast.core.executor import Executor
@@ -98,7 +99,7 @@ def pull(rnd: Round) -> int:
 def take_in(rnd: Round, todo: dict[Side, tuple[Reading, int]]) -> int:
     """Take in what is read, in the caller's transaction."""
     replica.hold(rnd.local, list(todo))
-    incoming = {ours: hub.read_feed(reading, stop) for ours, (reading, stop) in todo.items()}
+    incoming = {ours: partial(hub.read_feed, reading, stop) for ours, (reading, stop) in todo.items()}
     whole = [ours for ours, (reading, _) in todo.items() if reading.start is None]
     return replica.take_in(rnd.local, incoming, whole=whole)
 

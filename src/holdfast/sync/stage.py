@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.core.bulk import insert_many
 from holdfast.core.executor import Executor
+from holdfast.core.sources import Chunk, Source
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import Column, TableInfo
 from holdfast.engines.changes import Carried, Tracked, listed, matching
@@ -25,6 +27,8 @@ Refuse = Callable[[tuple[Any, ...], str], None]
 # What a row may be at fault for; all else stops the round.
 REFUSALS = (IntegrityError, ValueRefused, DatabaseError)
 _NUMBER = TypeMap(Storage.PORTABLE).codec("BIGINT")
+# Fewer rows are looked through as quickly as they are found.
+FEW = 50
 _FLAGS = ("n", "had", "has")
 DECIDED = 2
 """What a staged row says in the place of whether there was one, when it is not the one that was sent."""
@@ -46,6 +50,16 @@ class Side:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.tracked.columns)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all values go in as they travel, and nothing but a sync's triggers sees them go."""
+        others = self.executor.engine.catalog.others(self.executor.run)
+        is_watched = any(kind != "index" and table == self.tracked.name for kind, _, table in others)
+        return not is_watched and all(
+            carried.staged is column
+            for carried, column in zip(self.carried, self.tracked.columns, strict=True)
+        )
 
     @property
     def width(self) -> int:
@@ -175,9 +189,11 @@ class Stage:
         encoded = self._encoded(batches, given, refuse)
         if writer is not None:
             executor.drive(lambda raw: writer.write(raw, encoded))
-            return
-        for batch in encoded:
-            executor.send_many(single, list(batch.rows()))
+        else:
+            for batch in encoded:
+                executor.send_many(single, list(batch.rows()))
+        if self.count >= FEW:
+            executor.engine.changes.staged(executor.run, self.name, self.side.tracked.keys)
 
     def _encoded(
         self, batches: Iterable[Columns], given: Sequence[Column], refuse: Refuse
@@ -258,6 +274,30 @@ class Stage:
         )
 
 
+def copy_in(side: Side, batches: Iterable[Columns]) -> int:
+    """Write rows, by column, straight into a table that has none; the error is that of the first that fails.
+
+    Raises:
+        Error: of the kinds in ``REFUSALS``; the transaction is the caller's.
+    """
+    names = side.names
+    binary = [place for place, column in enumerate(side.tracked.columns) if column.codec.kind.name == "bytes"]
+
+    def chunks() -> Iterator[Chunk]:
+        for batch in batches:
+            columns = list(batch)
+            for place in binary:
+                columns[place] = _framed(columns[place])
+            yield Chunk(names, columns, len(columns[0]))
+
+    # Inert: what is read is another connection's.
+    return insert_many(side.executor, side.tracked.name, Source(chunks(), is_inert=lambda: True))
+
+
+def is_empty(side: Side) -> bool:
+    return not side.executor.rows(f"SELECT 1 FROM {side.table} LIMIT 1")
+
+
 def settle(stages: Sequence[Stage]) -> int:
     """Put staged rows in their place, those that others refer to first; return how many rows were written.
 
@@ -307,10 +347,12 @@ def _column(name: str, carried: Carried | None) -> Column:
 
 
 def _encode(column: Column, values: Values) -> Values:
-    if column.codec.kind.name == "bytes":
-        # Arrays in their stored form, which a binary column takes only if it is said to be one.
-        values = [Framed((v,)) if type(v) is bytes and has_mark(v) else v for v in values]
-    return encode_column(column.codec, values)
+    return encode_column(column.codec, _framed(values) if column.codec.kind.name == "bytes" else values)
+
+
+def _framed(values: Values) -> Values:
+    """Arrays in their stored form, which a binary column takes only if it is said to be one."""
+    return [Framed((value,)) if type(value) is bytes and has_mark(value) else value for value in values]
 
 
 def _named(error: ValueRefused, stage: Stage, given: Sequence[Column], row: Values) -> str:

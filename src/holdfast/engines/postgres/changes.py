@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.engines.base import Column, Run
-from holdfast.engines.changes import APPLYING, Carried, Tracked, listed, matching
+from holdfast.engines.changes import APPLYING, UNNOTED, Carried, Tracked, listed, matching
 from holdfast.engines.names import SYNC_PREFIX, quote_identifier
 from holdfast.engines.postgres.vectors import VECTOR, decode
 from holdfast.types import Storage, TypeMap
@@ -28,19 +28,16 @@ def log(run: Run, table: Tracked) -> list[str]:
         f'CREATE TABLE {notes} ("n" BIGINT GENERATED ALWAYS AS IDENTITY, "had" BIGINT NOT NULL, '
         f'"tried" BIGINT NOT NULL DEFAULT 0, {_columns(table)})',
         f'CREATE INDEX {quote_identifier(table.log + "_n")} ON {notes} ("n")',
-        *_triggers(
-            run, table, "log", f"WHEN (current_setting('{APPLYING}.on', true) IS DISTINCT FROM 'yes')"
-        ),
+        *_triggers(run, table, "log", APPLYING),
     ]
 
 
 def feed(run: Run, table: Tracked) -> list[str]:
     notes = quote_identifier(table.feed)
     return [
-        f'CREATE TABLE {notes} ("position" BIGINT NOT NULL DEFAULT ({_NOW}), "had" BIGINT NOT NULL, '
-        f"{_columns(table)})",
+        f'CREATE TABLE {notes} ("position" BIGINT NOT NULL, "had" BIGINT NOT NULL, {_columns(table)})',
         f'CREATE INDEX {quote_identifier(table.feed + "_position")} ON {notes} ("position")',
-        *_triggers(run, table, "feed", ""),
+        *_triggers(run, table, "feed", UNNOTED),
     ]
 
 
@@ -49,26 +46,28 @@ def _columns(table: Tracked) -> str:
     return ", ".join(f'"{name}" {column.type}' for name, column in named)
 
 
-def _triggers(run: Run, table: Tracked, role: str, when: str) -> list[str]:
+def _triggers(run: Run, table: Tracked, role: str, guard: str) -> list[str]:
+    when = f"WHEN (current_setting('{guard}.on', true) IS DISTINCT FROM 'yes')"
     ((schema,),) = run("SELECT current_schema()::text").fetchall()
     own, here = quote_identifier(table.name), quote_identifier(schema)
     notes = f"{here}.{quote_identifier(getattr(table, role))}"
     keys, others = [c.name for c in table.key], [c.name for c in table.others]
-    put = f"INSERT INTO {notes} ({listed(['had', *table.keys])}"
-    was = f"{put}{''.join(', ' + each for each in map(quote_identifier, table.notes('b')))}) SELECT 1, "
+    is_feed = role == "feed"
+    first, now = (["position"], "now_at, ") if is_feed else ([], "")
+    declared = f"DECLARE now_at bigint := {_NOW}; " if is_feed else ""
+    into = f"INSERT INTO {notes} ({listed([*first, 'had', *table.keys])}"
+    was = f"{into}{''.join(', ' + each for each in map(quote_identifier, table.notes('b')))}) SELECT {now}1, "
     was += listed([*keys, *others], "o.") + " FROM {} AS o"
-    new = f"{put}) SELECT 0, {listed(keys, 'w.')} FROM new_rows AS w"
-    moved = " WHERE NOT EXISTS (SELECT FROM old_rows AS o WHERE "
-    moved += matching("o", "w", [(name, name) for name in keys]) + ")"
+    new = f"{into}) SELECT {now}0, {listed(keys, 'w.')} FROM new_rows AS w"
+    alike = matching("o", "w", [(name, name) for name in keys])
+    came = f"{new} WHERE NOT EXISTS (SELECT FROM old_rows AS o WHERE {alike})"
+    left = f"{was.format('old_rows')} WHERE NOT EXISTS (SELECT FROM new_rows AS w WHERE {alike})"
+    # A hub needs what a row was only where it is gone.
+    put = [was.format("old_rows"), came] if role == "log" else [left, new]
     old_rows, new_rows = "OLD TABLE AS old_rows", "NEW TABLE AS new_rows"
     made = [
         ("insert", "AFTER INSERT", f"REFERENCING {new_rows}", [new]),
-        (
-            "update",
-            "AFTER UPDATE",
-            f"REFERENCING {old_rows} {new_rows}",
-            [was.format("old_rows"), new + moved],
-        ),
+        ("update", "AFTER UPDATE", f"REFERENCING {old_rows} {new_rows}", put),
         ("delete", "AFTER DELETE", f"REFERENCING {old_rows}", [was.format("old_rows")]),
         ("truncate", "BEFORE TRUNCATE", "", [was.format(f"{here}.{own}")]),
     ]
@@ -78,7 +77,8 @@ def _triggers(run: Run, table: Tracked, role: str, when: str) -> list[str]:
         # Whoever writes to the table need not have any right on the notes.
         statements += [
             f"CREATE OR REPLACE FUNCTION {here}.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            f"SET search_path = pg_catalog, pg_temp AS $holdfast$ BEGIN {'; '.join(body)}; RETURN NULL; END "
+            f"SET search_path = pg_catalog, pg_temp AS $holdfast$ "
+            f"{declared}BEGIN {'; '.join(body)}; RETURN NULL; END "
             "$holdfast$",
             f"CREATE TRIGGER {name} {head} ON {own} {referencing} FOR EACH STATEMENT {when} "
             f"EXECUTE FUNCTION {here}.{name}()",
@@ -135,12 +135,21 @@ def applying(run: Run, *, on: bool) -> None:
     run("SELECT set_config(?, ?, true)", (f"{APPLYING}.on", "yes" if on else ""))
 
 
+def unnoted(run: Run, *, on: bool) -> None:
+    run("SELECT set_config(?, ?, true)", (f"{UNNOTED}.on", "yes" if on else ""))
+
+
 def stage(name: str, select: str) -> list[str]:
     quoted = quote_identifier(name)
     return [
         f"DROP TABLE IF EXISTS pg_temp.{quoted}",
         f"CREATE TEMPORARY TABLE {quoted} ON COMMIT DROP AS {select}",
     ]
+
+
+def staged(run: Run, name: str, keys: Sequence[str]) -> None:
+    """Without figures the planner takes the table for a small one, and looks through it again and again."""
+    run(f"ANALYZE pg_temp.{quote_identifier(name)}")
 
 
 def carried(column: Column) -> Carried:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.engines.base import Column, Run
-from holdfast.engines.changes import APPLYING, Carried, Tracked, listed
+from holdfast.engines.changes import APPLYING, UNNOTED, Carried, Tracked, listed
 from holdfast.engines.names import SYNC_PREFIX, quote_identifier
 
-_GUARD = f'NOT EXISTS (SELECT 1 FROM "{APPLYING}")'
-_ROLES = ("log", "feed")
+_GUARDS = {"log": APPLYING, "feed": UNNOTED}
 _EVENTS = ("replace", "insert", "move", "update", "delete")
 
 
@@ -29,6 +28,7 @@ def feed(run: Run, table: Tracked) -> list[str]:
     keys = ", ".join(f'"{k}" {c.type} NOT NULL' for k, c in zip(table.keys, table.key, strict=True))
     before = _before(table).rstrip(", ")
     return [
+        f'CREATE TABLE IF NOT EXISTS "{UNNOTED}" ("unnoted" INTEGER)',
         f'CREATE TABLE {quote_identifier(table.feed)} ("position" INTEGER PRIMARY KEY AUTOINCREMENT, '
         f'"had" INTEGER NOT NULL, {keys}{", " if before else ""}{before})',
         *_triggers(table, "feed"),
@@ -44,24 +44,23 @@ def _triggers(table: Tracked, role: str) -> list[str]:
     old = _note(table, role, "OLD", had=True)
     new = _note(table, role, "NEW", had=False)
     moved = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in _names(table.key))
+    # A hub needs what a row was only where it is gone.
+    left = _note(table, role, "OLD", had=True, when=moved)
+    put = [old, _note(table, role, "NEW", had=False, when=moved)] if role == "log" else [left, new]
     columns = listed([column.name for column in table.columns])
     # The conflict clause of the statement that fires a trigger rules in it, so none is relied on here; and no
     # trigger fires for the rows that OR REPLACE puts away.
     made = [
         ("replace", f"BEFORE INSERT ON {own}", _in_the_way(table, role, inserted=True)),
         ("insert", f"AFTER INSERT ON {own}", [new]),
-        (
-            "update",
-            f"AFTER UPDATE OF {columns} ON {own}",
-            [old, _note(table, role, "NEW", had=False, when=moved)],
-        ),
+        ("update", f"AFTER UPDATE OF {columns} ON {own}", put),
         ("delete", f"AFTER DELETE ON {own}", [old]),
     ]
     if in_the_way := _in_the_way(table, role, inserted=False):
         made.append(("move", f"BEFORE UPDATE ON {own}", in_the_way))
-    guard = f"WHEN {_GUARD} " if role == "log" else ""
     return [
-        f"CREATE TRIGGER {_trigger(table, role, event)} {head} {guard}BEGIN {'; '.join(notes)}; END"
+        f"CREATE TRIGGER {_trigger(table, role, event)} {head} "
+        f'WHEN NOT EXISTS (SELECT 1 FROM "{_GUARDS[role]}") BEGIN {"; ".join(notes)}; END'
         for event, head, notes in made
     ]
 
@@ -106,7 +105,7 @@ def _in_the_way(table: Tracked, role: str, *, inserted: bool) -> list[str]:
 
 
 def forget(run: Run, table: Tracked) -> None:
-    for role in _ROLES:
+    for role in _GUARDS:
         for event in _EVENTS:
             run(f"DROP TRIGGER IF EXISTS {_trigger(table, role, event)}")
     for name in (table.log, table.flight, table.feed):
@@ -144,9 +143,17 @@ def applying(run: Run, *, on: bool) -> None:
     run(f'INSERT INTO "{APPLYING}" VALUES (1)' if on else f'DELETE FROM "{APPLYING}"')
 
 
+def unnoted(run: Run, *, on: bool) -> None:
+    run(f'INSERT INTO "{UNNOTED}" VALUES (1)' if on else f'DELETE FROM "{UNNOTED}"')
+
+
 def stage(name: str, select: str) -> list[str]:
     quoted = quote_identifier(name)
     return [f"DROP TABLE IF EXISTS temp.{quoted}", f"CREATE TEMP TABLE {quoted} AS {select}"]
+
+
+def staged(run: Run, name: str, keys: Sequence[str]) -> None:
+    run(f"CREATE INDEX temp.{quote_identifier(name + '_keys')} ON {quote_identifier(name)} ({listed(keys)})")
 
 
 def carried(column: Column) -> Carried:
