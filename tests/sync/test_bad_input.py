@@ -157,6 +157,7 @@ def test_a_hub_without_the_right_to_create(opened: object) -> None:
     hub.create_table("runs", RUNS)
     hub.execute("CREATE ROLE weak LOGIN PASSWORD 'weak'")
     try:
+        hub.execute("GRANT USAGE ON SCHEMA public TO weak")
         hub.execute("GRANT ALL ON runs TO weak")
         target = hub._executor.target
         fields = target.conninfo()

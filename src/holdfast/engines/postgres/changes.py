@@ -14,8 +14,9 @@ from typing import Any
 from holdfast.engines.base import Column, Run
 from holdfast.engines.changes import APPLYING, UNNOTED, Carried, Tracked, listed, matching
 from holdfast.engines.names import SYNC_PREFIX, quote_identifier
-from holdfast.engines.postgres.vectors import VECTOR, decode
-from holdfast.types import Storage, TypeMap
+from holdfast.engines.postgres.vectors import VECTOR, asked
+from holdfast.errors import ValueRefused
+from holdfast.types import Codec, Storage, TypeMap
 
 _TEXT = TypeMap(Storage.NATIVE).codec("text")
 _TURN = 7_466_291_845_511_003
@@ -156,10 +157,12 @@ def carried(column: Column) -> Carried:
     kind, type_text = column.codec.kind, column.type
     if kind.name == "other":
         text = replace(column, type="TEXT", codec=_TEXT, collation=None)
-        cast = f"CAST({{}} AS {type_text})"
+        given, cast = "CAST({} AS TEXT)", f"CAST({{}} AS {type_text})"
         if type_text.startswith(VECTOR):
-            return Carried("bytes", text, "vector_send({})", cast, decode=_floats)
-        return Carried(f"other {type_text}", text, "CAST({} AS TEXT)", cast, "CAST({} AS TEXT)")
+            # Elsewhere it is what SQLite has of it: little-endian floats.
+            vector = replace(text, codec=Codec(_TEXT.kind, frozenset(), _as_vector, None))
+            return Carried("bytes", vector, given, cast, given, decode=_as_floats)
+        return Carried(f"other {type_text}", text, given, cast, given)
     decode = None if kind.name == "bytes" else column.codec.decode
     compare = "{}"
     if kind.name == "float":
@@ -171,14 +174,24 @@ def carried(column: Column) -> Carried:
     return Carried(kind.name, column, compare=compare, decode=decode)
 
 
-def _floats(stored: Any) -> Any:
-    return None if stored is None else decode(VECTOR, bytes(stored)).astype("<f4").tobytes()
+def _as_floats(text: str) -> bytes:
+    import numpy as np
+
+    return np.array(text[1:-1].split(","), "<f4").tobytes()
+
+
+def _as_vector(stored: Any) -> str | None:
+    import numpy as np
+
+    if stored is None:
+        return None
+    if not isinstance(stored, bytes) or not stored or len(stored) % 4:
+        raise ValueRefused("the bytes are no vector", hint="a vector is float32 numbers, one after the other")
+    return asked(np.frombuffer(stored, "<f4"))
 
 
 def same(carried: Carried, left: str, right: str) -> str:
-    compared = carried.compare.format(left)
-    staged = right if carried.kind.startswith("other") else carried.compare.format(right)
-    return f"{compared} IS NOT DISTINCT FROM {staged}"
+    return f"{carried.compare.format(left)} IS NOT DISTINCT FROM {carried.compare.format(right)}"
 
 
 def identity(run: Run) -> str:
