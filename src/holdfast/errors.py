@@ -38,6 +38,7 @@
     │   ├── BackupCorrupt                    a backup whose content is not what was written
     │   └── NotABackup                       a file of another program
     └── DatabaseError                        anything else the database said
+        └── OutOfTime (TimeoutError)         a statement was cancelled, or ran into its time limit
 
 Messages never carry a parameter value or a secret; only an import quotes the cell of a file that is at fault.
 The driver's own error is kept as ``__cause__``, and PostgreSQL's may quote a value in its details.
@@ -261,6 +262,10 @@ class NotABackup(BackupError):
 
 class DatabaseError(Error):
     """Anything else that the database refused; the cause has its own words."""
+
+
+class OutOfTime(DatabaseError, TimeoutError):
+    """A statement was cancelled, or ran into its time limit."""
 
 
 def did_you_mean(name: str, known: Iterable[str], noun: str) -> str:

@@ -441,7 +441,7 @@ CALLS: dict[str, Callable[[Database, Path], Any]] = {
     "load_arrays": lambda db, tmp: db.load_arrays("saved"),
     "verify_array": lambda db, tmp: db.verify_array("saved", "a"),
     "get_stats": lambda db, tmp: db.get_stats(),
-    "summary": lambda db, tmp: str(db.summary),
+    "summary": lambda db, tmp: (str(db.summary), str(holdfast.inspect(db).profile())),
     "diff": lambda db, tmp: db.diff(db),
     "delete_duplicates": lambda db, tmp: db.delete_duplicates("spare", ["b"]),
     "explain": lambda db, tmp: db.explain("DELETE FROM t", analyze=True),

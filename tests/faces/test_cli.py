@@ -107,6 +107,29 @@ def test_the_summary_and_the_diagram_show_every_table(filled, tmp_path):
     assert "<svg" in (tmp_path / "schema.svg").read_text()
 
 
+def test_inspect_says_what_the_columns_hold(filled, tmp_path):
+    shown = output("inspect", filled)
+    assert "runs: table, 3 rows" in shown
+    assert "labs: table, 1 row" in shown
+    assert "runs" not in output("inspect", filled, "labs").replace("-> runs", "")
+    (found,) = json.loads(output("inspect", filled, "runs", "--json", "--rows", "2", "--seconds", "60"))
+    assert (found["rows"], found["read"], found["is_sample"]) == (3, 2, True)
+    refusal(1, "inspect", filled, "run")
+    refusal(2, "inspect", filled, "--rows", "0")
+    output("diagram", filled, str(tmp_path / "x.mmd"), "--around", "labs", "--depth", "0", "--columns", "all")
+    assert "runs" not in (tmp_path / "x.mmd").read_text()
+    output("diagram", filled, str(tmp_path / "x.mmd"), "--group", "prefix", "--table", "labs")
+    refusal(1, "diagram", filled, str(tmp_path / "x.mmd"), "--around", "lab")
+    refusal(2, "diagram", filled, str(tmp_path / "x.mmd"), "--columns", "most")
+
+
+def test_inspecting_a_file_that_is_no_database_is_one_line(tmp_path):
+    (tmp_path / "x.db").write_bytes(os.urandom(10_000))
+    for command in (["inspect"], ["summary"], ["tables"], ["diagram"]):
+        path = [str(tmp_path / "x.svg")] if command == ["diagram"] else []
+        refusal(1, *command, str(tmp_path / "x.db"), *path)
+
+
 def test_a_query_takes_parameters_and_prints_three_ways(filled):
     sql = "SELECT id, note, acc, more FROM runs WHERE id <= :top ORDER BY id"
     rows = json.loads(output("query", filled, sql, "--param", "top=2", "--json"))

@@ -1,7 +1,8 @@
-"""Commands that look at a database: tables, schema, summary, diagram."""
+"""Commands that look at a database: tables, schema, summary, inspect, diagram."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from holdfast.cli.output import AsCsv, AsJson, show, write, write_json
 
 if TYPE_CHECKING:
     from holdfast.database import Database
+    from holdfast.inspection import Profile
 
 
 def tables(url: opening.URL, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
@@ -122,6 +124,47 @@ def summary(url: opening.URL, as_json: AsJson = False) -> None:
         print(found)
 
 
+def inspect(
+    url: opening.URL,
+    table: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TABLE]...", help="Some tables; without any, all.", show_default=False),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="The most rows to read of each table.", show_default="up to 100,000"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="About how long it may take.")] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Say what tables are made of and what their columns hold; it only reads.
+
+    $ holdfast inspect runs.db runs --seconds 2
+    """
+    import holdfast
+
+    with opening.to_read(url) as db:
+        found = holdfast.inspect(db).profile(table or None, rows=rows, seconds=seconds)
+    if as_json:
+        write_json([asdict(one) for one in found])
+        return
+    _show_profile(found)
+
+
+def _show_profile(found: Profile) -> None:
+    from holdfast.inspection import profiletext
+
+    if not sys.stdout.isatty() or profiletext.is_narrow():
+        print(found)
+        return
+    print(profiletext.headline(found))
+    for one in found:
+        print()
+        show(profiletext.HEADER, profiletext.rows(one), title=profiletext.title(one))
+        for line in profiletext.notes(one):
+            print(line)
+
+
 class Shown(StrEnum):
     """Columns that a diagram shows."""
 
@@ -177,4 +220,4 @@ def diagram(
     print(f"wrote {path}")
 
 
-COMMANDS = (tables, schema, summary, diagram)
+COMMANDS = (tables, schema, summary, inspect, diagram)

@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from holdfast.cli.pager import paged
 
 FAMILIES = {
-    "Look": {"catalog": "tables schema summary diagram"},
+    "Look": {"catalog": "tables schema summary inspect diagram"},
     "Ask": {"query": "query", "shell": "shell", "search": "search"},
     "Tune": {"insight": "explain suggest doctor"},
     "Files and other databases": {"transfer": "export import", "copying": "copy", "comparing": "diff"},

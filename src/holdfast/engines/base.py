@@ -175,6 +175,10 @@ class Connect(Protocol):
         """The open transaction may now be idle for long: its rows come from somewhere slow."""
         ...
 
+    def limited(self, raw: Any, seconds: float) -> AbstractContextManager[None]:
+        """Let statements that only read end after so many seconds, in the open transaction."""
+        ...
+
     def ticket(self, raw: Any) -> Any:
         """What the open transaction can be found by if its COMMIT is not answered; ``None`` for nothing."""
         ...
@@ -204,6 +208,10 @@ def paced(fetch: Callable[[int], list[Any]], most: int) -> Iterator[list[Any]]:
         del batch
 
 
+Fragment = tuple[str, list[Any]]
+"""A piece of SQL with ``?`` marks, and their values."""
+
+
 class Catalog(Protocol):
     """Reading what the database holds. ``run`` takes neutral text."""
 
@@ -214,6 +222,7 @@ class Catalog(Protocol):
     def indexes(self, run: Run, table: str | None) -> list[dict[str, Any]]: ...
     def foreign_keys(self, run: Run, table: str) -> list[dict[str, Any]]: ...
     def create_sql(self, run: Run, table: str) -> str: ...
+    def triggers(self, run: Run, table: str | None) -> list[dict[str, Any]]: ...
     def others(self, run: Run) -> list[tuple[str, str, str | None]]:
         """Triggers and whatever else no other question tells of: kind, name, the table it is part of."""
         ...
@@ -295,6 +304,21 @@ class Upkeep(Protocol):
         """How many rows the planner believes a table to have; ``None`` where it was never told."""
         ...
 
+    def estimate(self, run: Run, info: TableInfo) -> int | None:
+        """About how many rows a table has, at once; ``None`` where nothing tells."""
+        ...
+
+    def table_sizes(self, run: Run) -> dict[str, int]:
+        """Bytes of each table with its indexes; empty where nothing tells."""
+        ...
+
+    def sample(self, run: Run, info: TableInfo, rows: int, of: int) -> list[Fragment]:
+        """What to select from for about ``rows`` rows from all over a table ``of`` so many, in parts.
+
+        Where a table cannot be reached into, these are the first rows.
+        """
+        ...
+
     def row_locator(self, run: Run, info: TableInfo) -> list[str]:
         """Expressions that together single out one row of a table, with or without a primary key."""
         ...
@@ -370,8 +394,6 @@ class Blobs(Protocol):
         ...
 
 
-Fragment = tuple[str, list[Any]]
-"""A piece of SQL with ``?`` marks, and their values."""
 Scalar = str | int | float | bool
 
 

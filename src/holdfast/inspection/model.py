@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.executor import Executor
+from holdfast.inspection.reading import describe_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,18 @@ def read_schema(executor: Executor, tables: Sequence[str] | None = None) -> Sche
         TableNotFound: if one of ``tables`` is not there.
     """
     catalog = executor.engine.catalog
+    views = catalog.views(executor.run)
     if tables is None:
-        names = [*catalog.tables(executor.run), *catalog.views(executor.run)]
+        names = [*catalog.tables(executor.run), *views]
     else:
         names = list(dict.fromkeys([tables] if isinstance(tables, str) else tables))
     entities: list[Entity] = []
     references: list[Reference] = []
     for name in names:
-        info = executor.describe(name)
+        info = describe_view(executor, name) if name in views else executor.describe(name)
+        if info is None:
+            entities.append(Entity(name, is_view=True))
+            continue
         keys = [] if info.is_view else catalog.foreign_keys(executor.run, name)
         referring = {column for key in keys for column in key["columns"]}
         attributes = tuple(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import html
+import shutil
+import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.executor import Executor
+from holdfast.engines.base import TableInfo
+from holdfast.inspection.reading import counted, describe_view, row_counts
 
-WIDTH = 100
+WIDTH, NARROWEST = 100, 40
+SECONDS = 10.0
+"As long as rows are counted before they are estimated."
 _LONGEST_NAME = 32
 _MOST_LINES = 6
-_PER_STATEMENT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +38,16 @@ class ColumnSummary:
 
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """A table with its exact number of rows, or a view, whose rows are not counted."""
+    """A table with its number of rows, or a view, whose rows are not counted.
+
+    They are estimated where not ``is_exact``, and ``None`` if nothing is known.
+    """
 
     name: str
     rows: int | None
     columns: tuple[ColumnSummary, ...]
     is_view: bool = False
+    is_exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +68,28 @@ class Summary:
 
     def _headline(self) -> str:
         views = sum(table.is_view for table in self.tables)
-        counts = [_counted(len(self.tables) - views, "table")]
-        counts += [_counted(views, "view")] if views else []
-        counts += [_counted(self.rows, "row")]
+        counts = [counted_noun(len(self.tables) - views, "table")]
+        counts += [counted_noun(views, "view")] if views else []
+        is_exact = all(table.is_exact for table in self.tables)
+        counts += [("" if is_exact else "about ") + counted_noun(self.rows, "row")]
         return f"{self.engine}, {human_size(self.size)}: {', '.join(counts)}"
 
     def __str__(self) -> str:
+        headline = textwrap.wrap(self._headline(), terminal_width())
         if not self.tables:
-            return self._headline()
-        names = [_shortened(printable(table.name), _LONGEST_NAME) for table in self.tables]
+            return "\n".join(headline)
+        width = terminal_width()
+        longest = min(_LONGEST_NAME, width // 2 - 6)
+        names = [shortened(printable(table.name), longest) for table in self.tables]
         rows = [_row_count(table) for table in self.tables]
         first = max(map(text_cells, [*names, "table"]))
         second = max(map(len, [*rows, "rows"]))
-        room = WIDTH - first - second - 4
-        lines = [self._headline(), "", f"{_padded('table', first)}  {'rows':>{second}}  columns"]
+        room = width - first - second - 4
+        lines = [*headline, "", f"{padded('table', first)}  {'rows':>{second}}  columns"]
         lines.append(f"{'-' * first}  {'-' * second}  {'-' * room}")
         for table, name, count in zip(self.tables, names, rows, strict=True):
             wrapped = _wrapped([str(column) for column in table.columns], room)
-            lines.append(f"{_padded(name, first)}  {count:>{second}}  {wrapped[0]}".rstrip())
+            lines.append(f"{padded(name, first)}  {count:>{second}}  {wrapped[0]}".rstrip())
             lines += [" " * (first + second + 4) + line for line in wrapped[1:]]
         if any(column.primary_key for table in self.tables for column in table.columns):
             lines += ["", "* primary key, -> foreign key"]
@@ -95,12 +109,23 @@ class Summary:
 
 
 def summary(executor: Executor) -> Summary:
-    """The tables with their columns and exact numbers of rows, then the views."""
+    """The tables with their columns and numbers of rows, then the views."""
     catalog, upkeep = executor.engine.catalog, executor.engine.upkeep
     names, views = catalog.tables(executor.run), catalog.views(executor.run)
-    counts = row_counts(executor, names)
-    tables = [TableSummary(name, counts[name], _columns(executor, name)) for name in names]
-    tables += [TableSummary(name, None, _columns(executor, name), is_view=True) for name in views]
+    counts = counted(executor, names, SECONDS)
+    tables = [
+        TableSummary(
+            name,
+            counts[name].rows,
+            _columns(executor.describe(name), executor),
+            is_exact=counts[name].is_exact,
+        )
+        for name in names
+    ]
+    tables += [
+        TableSummary(name, None, _columns(describe_view(executor, name), executor), is_view=True)
+        for name in views
+    ]
     return Summary(upkeep.version(executor.run), upkeep.size(executor.run), tuple(tables))
 
 
@@ -122,19 +147,10 @@ def stats(executor: Executor) -> dict[str, Any]:
     }
 
 
-def row_counts(executor: Executor, tables: Sequence[str]) -> dict[str, int]:
-    """The exact number of rows of each table; those counted in one statement are of one moment."""
-    found: dict[str, int] = {}
-    for start in range(0, len(tables), _PER_STATEMENT):
-        chunk = tables[start : start + _PER_STATEMENT]
-        counts = [f"(SELECT count(*) FROM {executor.engine.quote(name)})" for name in chunk]
-        found.update(zip(chunk, executor.rows(f"SELECT {', '.join(counts)}")[0], strict=True))
-    return found
-
-
-def _columns(executor: Executor, table: str) -> tuple[ColumnSummary, ...]:
-    info = executor.describe(table)
-    keys = [] if info.is_view else executor.engine.catalog.foreign_keys(executor.run, table)
+def _columns(info: TableInfo | None, executor: Executor) -> tuple[ColumnSummary, ...]:
+    if info is None:
+        return ()
+    keys = [] if info.is_view else executor.engine.catalog.foreign_keys(executor.run, info.name)
     target = {column: key["references"] for key in reversed(keys) for column in key["columns"]}
     return tuple(
         ColumnSummary(column.name, column.type, column.primary_key, target.get(column.name))
@@ -149,7 +165,7 @@ def human_size(size: int) -> str:
     '11.8 MB'
     """
     if size < 1024:
-        return _counted(size, "byte")
+        return counted_noun(size, "byte")
     units = ["kB", "MB", "GB", "TB"]
     amount, unit = size / 1024, units.pop(0)
     while amount >= 999.95 and units:
@@ -170,19 +186,31 @@ def text_cells(text: str) -> int:
     )
 
 
-def _counted(number: int, noun: str) -> str:
+def counted_noun(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _row_count(table: TableSummary) -> str:
-    return "view" if table.rows is None else f"{table.rows:,}"
+    return "view" if table.is_view else rows_text(table.rows, table.is_exact)
 
 
-def _padded(text: str, cells: int) -> str:
+def rows_text(rows: int | None, is_exact: bool) -> str:
+    """A number of rows; an estimated one has a tilde."""
+    return "?" if rows is None else f"{'' if is_exact else '~'}{rows:,}"
+
+
+def terminal_width() -> int:
+    """As wide as the terminal where that is what is written to, and at most as wide as a page."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return max(NARROWEST, min(WIDTH, shutil.get_terminal_size().columns))
+
+
+def padded(text: str, cells: int) -> str:
     return text + " " * (cells - text_cells(text))
 
 
-def _shortened(text: str, cells: int) -> str:
+def shortened(text: str, cells: int) -> str:
     if text_cells(text) <= cells:
         return text
     while text_cells(text) > cells - 3:
@@ -194,13 +222,13 @@ def _wrapped(items: Sequence[str], room: int) -> list[str]:
     """The items with commas in lines of ``room`` cells; what does not fit is counted at the end."""
     lines = [""]
     for number, item in enumerate(items):
-        text = _shortened(item, room - 1) + ("," if number + 1 < len(items) else "")
+        text = shortened(item, room - 1) + ("," if number + 1 < len(items) else "")
         rest = f"... {len(items) - number} more"
         last = len(lines) == _MOST_LINES
         reserve = len(rest) + 1 if last and number + 1 < len(items) else 0
         if lines[-1] and text_cells(lines[-1]) + 1 + text_cells(text) + reserve > room:
             if last:
-                lines[-1] += f" {rest}"
+                lines[-1] = f"{shortened(lines[-1], room - len(rest) - 1)} {rest}"
                 break
             lines.append("")
         lines[-1] += f" {text}" if lines[-1] else text

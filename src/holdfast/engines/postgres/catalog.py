@@ -175,6 +175,18 @@ def foreign_keys(run: Run, table: str) -> list[dict[str, Any]]:
     ]
 
 
+def triggers(run: Run, table: str | None) -> list[dict[str, Any]]:
+    """The triggers, but for those of a search and those that partitions have of their table."""
+    rows = run(
+        "SELECT t.tgname::text, c.relname::text, pg_get_triggerdef(t.oid) FROM pg_trigger AS t "
+        "JOIN pg_class AS c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal AND t.tgparentid = 0 "
+        "AND c.relnamespace = current_schema()::regnamespace AND left(t.tgname::text, 10) <> 'hf_search_' "
+        'AND (?::text IS NULL OR c.relname = ?::text) ORDER BY t.tgname::text COLLATE "C"',
+        (table, table),
+    ).fetchall()
+    return [{"name": name, "table": owner, "sql": sql} for name, owner, sql in rows]
+
+
 def others(run: Run) -> list[tuple[str, str, str | None]]:
     """Triggers, policies, and what a schema holds besides its tables."""
     here = "current_schema()::regnamespace"

@@ -26,6 +26,7 @@ from holdfast.engines.postgres.commit import identity
 from holdfast.engines.postgres.commit import ticket as ticket
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.liveness import Unsent, answers, check_before, command
+from holdfast.engines.postgres.liveness import limited as limited
 from holdfast.engines.sqltext import POSTGRES, first_word, is_single_statement
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target

@@ -20,7 +20,7 @@ _STATES: dict[str, tuple[type[errors.Error], str | None]] = {
     "40001": (errors.SerializationFailure, "the transaction met a concurrent one"),
     "40P01": (errors.DeadlockDetected, "two transactions waited for each other"),
     "55P03": (errors.DatabaseBusy, "a row or table is locked by another transaction"),
-    "57014": (errors.DatabaseError, "the statement was cancelled or ran into its time limit"),
+    "57014": (errors.OutOfTime, "the statement was cancelled or ran into its time limit"),
     "25P02": (errors.TransactionAborted, "an earlier statement of this transaction failed"),
     "25006": (errors.ReadOnlyError, "the transaction or the server is read-only"),
     "42501": (errors.ReadOnlyError, None),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -109,3 +111,18 @@ def _wait(socket: int, seconds: float, *, writing: bool) -> None:
     poll = select.poll()
     poll.register(socket, select.POLLIN | (select.POLLOUT if writing else 0))
     poll.poll(max(1, int(seconds * 1000)))
+
+
+@contextlib.contextmanager
+def limited(raw: Any, seconds: float) -> Iterator[None]:
+    """By the server's own limit; where a statement has failed, the rollback puts that back."""
+    limit = max(1, math.ceil(seconds * 1000))
+    (before,) = raw.execute(
+        "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'", prepare=False
+    ).fetchone()
+    is_stricter = 0 < before <= limit
+    if not is_stricter:
+        raw.execute(f"SET LOCAL statement_timeout = {limit}", prepare=False)
+    yield
+    if not is_stricter:
+        raw.execute(f"SET LOCAL statement_timeout = {before}", prepare=False)

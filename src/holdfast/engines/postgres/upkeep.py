@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.engines.base import Column, Run, TableInfo
+from holdfast.engines.base import Column, Fragment, Run, TableInfo
 from holdfast.engines.names import quote_identifier
 
 # These have no order by which rows could be grouped; their text tells them apart.
@@ -74,6 +75,31 @@ def rough_count(run: Run, table: str) -> int | None:
         (quote_identifier(table), quote_identifier(table)),
     ).fetchall()
     return None if rows[0][0] is None else int(rows[0][0])
+
+
+def estimate(run: Run, info: TableInfo) -> int | None:
+    """What the planner makes of the table's pages: right also where nobody has counted for long, or ever."""
+    plan = run(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {quote_identifier(info.name)}").fetchall()[0][0]
+    return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
+
+
+def table_sizes(run: Run) -> dict[str, int]:
+    """With indexes and what is stored apart; a table with partitions is the sum of them."""
+    rows = run(
+        "SELECT c.relname::text, coalesce((SELECT sum(pg_total_relation_size(p.relid)) "
+        "FROM pg_partition_tree(c.oid) AS p), pg_total_relation_size(c.oid))::bigint FROM pg_class AS c "
+        "WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'm') "
+        "AND NOT c.relispartition"
+    ).fetchall()
+    return dict(rows)
+
+
+def sample(run: Run, info: TableInfo, rows: int, of: int) -> list[Fragment]:
+    """All rows of some pages that chance picks, the same each time."""
+    table = quote_identifier(info.name)
+    kind = run("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(?)", (table,)).fetchall()[0][0]
+    share = f" TABLESAMPLE SYSTEM ({min(100 * rows / of, 100):.6f}) REPEATABLE (0)"
+    return [(f"FROM {table}{share if kind in 'rmp' else ''} LIMIT ?", [rows])]
 
 
 def row_locator(run: Run, info: TableInfo) -> list[str]:

@@ -150,6 +150,16 @@ def create_sql(run: Run, table: str) -> str:
     return str(rows[0][0]) if rows else ""
 
 
+def triggers(run: Run, table: str | None) -> list[dict[str, Any]]:
+    """The triggers, but for those of a search."""
+    rows = run(
+        "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' "
+        "AND name NOT LIKE 'hf\\_search\\_%' ESCAPE '\\' AND (? IS NULL OR tbl_name = ?) ORDER BY name",
+        (table, table),
+    ).fetchall()
+    return [{"name": name, "table": owner, "sql": sql} for name, owner, sql in rows]
+
+
 def others(run: Run) -> list[tuple[str, str, str | None]]:
     """The triggers, but for those of a search and of a sync."""
     return run(

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -31,6 +32,8 @@ LONGEST_TIMEOUT = 1_000_000.0
 ENGINE_WAIT = 0.002
 DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 
+# How many of its instructions SQLite runs between two looks at the time, and seconds a writer can be kept.
+_OFTEN, _BRIEF = 10_000, 1.0
 _streams = itertools.count()
 # As many rows as are still in the processor's cache when they are made into what was asked for.
 _PORTION = 500
@@ -281,6 +284,19 @@ def ended(run: Run, *, read_only: bool) -> None:
 
 def wait_for_rows(run: Run) -> None:
     """SQLite ends no transaction by itself."""
+
+
+@contextlib.contextmanager
+def limited(raw: Any, seconds: float) -> Iterator[None]:
+    """SQLite asks now and then whether to go on. Without a log, who reads keeps others from committing."""
+    if raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        seconds = min(seconds, _BRIEF)
+    end = monotonic() + seconds
+    raw.set_progress_handler(lambda: monotonic() > end, _OFTEN)
+    try:
+        yield
+    finally:
+        raw.set_progress_handler(None, _OFTEN)
 
 
 def ticket(raw: Any) -> None:

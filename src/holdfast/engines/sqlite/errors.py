@@ -55,7 +55,11 @@ _CODES: dict[str, tuple[type[errors.Error], str, str | None]] = {
     "SQLITE_IOERR": (errors.DatabaseError, "reading or writing the file failed", "check the disk"),
     "SQLITE_TOOBIG": (errors.ValueRefused, "a value is larger than SQLite's limit of a billion bytes", None),
     "SQLITE_MISMATCH": (errors.ValueRefused, "a key has the wrong type", None),
-    "SQLITE_INTERRUPT": (errors.DatabaseError, "the statement was interrupted", None),
+    "SQLITE_INTERRUPT": (
+        errors.OutOfTime,
+        "the statement was cancelled or ran into its time limit",
+        None,
+    ),
 }
 
 

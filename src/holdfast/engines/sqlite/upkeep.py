@@ -7,12 +7,15 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.engines.base import Column, Run, TableInfo
+from holdfast.engines.base import Column, Fragment, Run, TableInfo
 from holdfast.engines.names import quote_identifier
 from holdfast.engines.sqlite import fulltext
 from holdfast.errors import NotSupported
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
+_PARTS = 64
+"Of a table that is sampled; each is a few pages."
+_SMALLEST_ROW = 4
 
 SAMPLES = False
 
@@ -69,6 +72,52 @@ def rough_count(run: Run, table: str) -> int | None:
         (table,),
     ).fetchall()
     return None if rows[0][0] is None else int(rows[0][0])
+
+
+def estimate(run: Run, info: TableInfo) -> int | None:
+    """What ANALYZE counted, or how far the rows' numbers go: at most as many as the file has room for."""
+    counted = rough_count(run, info.name)
+    bounds = _bounds(run, info) if counted is None else None
+    return counted if bounds is None else min(bounds[1] - bounds[0] + 1, size(run) // _SMALLEST_ROW)
+
+
+def _bounds(run: Run, info: TableInfo) -> tuple[int, int] | None:
+    """The first and the last row's number, of a table that has such."""
+    kinds = run("SELECT type, wr FROM pragma_table_list WHERE name = ?", (info.name,)).fetchall()
+    if kinds[0] != ("table", 0) or all(name in map(str.lower, info.names) for name in _ROWID_NAMES):
+        return None
+    (number,), table = row_locator(run, info), quote_identifier(info.name)
+    low, high = run(
+        f"SELECT (SELECT min({number}) FROM {table}), (SELECT max({number}) FROM {table})"
+    ).fetchall()[0]
+    return None if low is None else (low, high)
+
+
+def table_sizes(run: Run) -> dict[str, int]:
+    """Every page is looked at; not every SQLite can do it."""
+    if not run("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").fetchall():
+        return {}
+    rows = run(
+        "SELECT s.tbl_name, sum(d.pgsize) FROM dbstat AS d JOIN sqlite_schema AS s ON s.name = d.name "
+        "WHERE d.aggregate GROUP BY s.tbl_name"
+    ).fetchall()
+    return dict(rows)
+
+
+def sample(run: Run, info: TableInfo, rows: int, of: int) -> list[Fragment]:
+    """Some rows after each of many numbers that are equally far apart."""
+    table, bounds = quote_identifier(info.name), _bounds(run, info)
+    if bounds is None:
+        return [(f"FROM {table} LIMIT ?", [rows])]
+    (number,), (low, high) = row_locator(run, info), bounds
+    step = -(-(high - low + 1) // _PARTS)
+    return [
+        (
+            f"FROM {table} WHERE {number} BETWEEN ? AND ? LIMIT ?",
+            [start, min(start + step - 1, high), -(-rows // _PARTS)],
+        )
+        for start in range(low, high + 1, step)
+    ]
 
 
 def row_locator(run: Run, info: TableInfo) -> list[str]:
