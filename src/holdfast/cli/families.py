@@ -23,7 +23,7 @@ FAMILIES = {
     "See it work": {"demo": "demo"},
 }
 """The headings of the help, the modules below each, and the commands of each module."""
-GROUPS = {"agents": ("agents",), "memory": ("memory", "remembered", "keeping")}
+GROUPS = {"agents": ("agents",), "memory": ("memory", "remembered", "keeping"), "sync": ("sync",)}
 """Groups of commands, and the modules that have them; the first one has the group."""
 PAGED = frozenset({"Look", "Ask", "Tune", "diff", "memory"})
 """What reads and then prints, so that a pager may stand behind it."""

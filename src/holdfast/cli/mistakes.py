@@ -31,11 +31,19 @@ def one_line(exc: BaseException) -> str:
 _ARGUMENT = re.compile(
     r"\b(rejects|format|delimiter|encoding|null|if_exists|extra_columns|resume|tables|exclude)=(?:'([^']*)')?"
 )
+_CALLS = {
+    "Sync.conflicts()": "holdfast sync conflicts",
+    "call Sync.enable()": "run holdfast sync LOCAL HUB",
+    "Sync.rebase()": "holdfast sync LOCAL HUB --rebase",
+    "Sync.disable()": "holdfast sync stop LOCAL HUB",
+}
 _ENABLE = re.compile(r"db\.enable_search\(.*?, \[(.*)\]\)")
 
 
 def _in_the_shell(hint: str) -> str:
     """A hint as one types it here: ``delimiter=';'`` is ``--delimiter ';'``."""
+    for call, command in _CALLS.items():
+        hint = hint.replace(call, command)
     hint = _ENABLE.sub(lambda found: "add --enable " + found[1].replace(", ", " --enable "), hint)
     return _ARGUMENT.sub(lambda found: _option(found[1], found[2]), hint)
 

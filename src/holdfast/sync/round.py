@@ -43,6 +43,15 @@ class Round:
     id: str
     pairs: Sequence[Pair]
     report: Report
+    progress: Callable[[int], None] | None = None
+
+    def count(self, *, pushed: int = 0, pulled: int = 0, conflicts: int = 0) -> None:
+        """Add to the report what was done."""
+        self.report.pushed += pushed
+        self.report.pulled += pulled
+        self.report.conflicts += conflicts
+        if self.progress is not None and pushed + pulled:
+            self.progress(pushed + pulled)
 
     @property
     def sides(self) -> list[Side]:
@@ -160,15 +169,14 @@ def send(rnd: Round, flight: Flight) -> bool:
             return True
         flight = found
         answer = again(rnd, lambda: push(rnd, flight))
-    rnd.report.pulled += again(rnd, lambda: acknowledge(rnd, flight, answer)) or 0
-    rnd.report.pushed += answer.rows
-    rnd.report.conflicts += answer.conflicts
+    pulled = again(rnd, lambda: acknowledge(rnd, flight, answer)) or 0
+    rnd.count(pushed=answer.rows, pulled=pulled, conflicts=answer.conflicts)
     return answer.rows > 0 or answer.is_repeated
 
 
 def fetch_all(rnd: Round) -> None:
     """Pull, tell the hub how far this replica has read, and have it forget what all have read."""
-    rnd.report.pulled += again(rnd, lambda: pull(rnd))
+    rnd.count(pulled=again(rnd, lambda: pull(rnd)))
     if tell(rnd):
         again(rnd, lambda: forget_read(rnd))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import rows as row_verbs
@@ -70,6 +70,11 @@ class Sync:
         self._where, self._columns, self._keys = where or {}, columns or {}, keys or {}
 
     # Setting up
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether changes are noted here."""
+        return notes.is_there(self._local, notes.STATE)
 
     def enable(self, *, create: bool = True) -> list[str]:
         """Note what changes from now on, on both sides; return the tables that are synced.
@@ -146,11 +151,12 @@ class Sync:
 
     # Running
 
-    def run(self, direction: str = "both") -> Report:
+    def run(self, direction: str = "both", *, progress: Callable[[int], None] | None = None) -> Report:
         """Send what has changed here, then take in what has changed at the hub.
 
         Whatever ends it halfway, the next run goes on, and nothing is done twice. Two runs at once are safe.
         ``direction="push"`` and ``"pull"`` do one half; what was on its way is finished first.
+        ``progress`` is told of rows as they are written, so many at a time.
 
         Raises:
             SyncError: if the sync was not enabled.
@@ -162,7 +168,7 @@ class Sync:
         replica_id = enabling.meet(self._local, self._hub, self._policy)
         pairs, paused = enabling.pairs_of(self._local, self._hub)
         report = Report(paused=paused)
-        rnd = round.Round(self._local, self._hub, self._policy, replica_id, pairs, report)
+        rnd = round.Round(self._local, self._hub, self._policy, replica_id, pairs, report, progress)
         first.begin(rnd)
         if direction == "pull":
             round.finish_flight(rnd)
