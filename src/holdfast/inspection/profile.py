@@ -46,6 +46,7 @@ class ColumnProfile:
     ``types`` counts the values by what they are: SQLite takes a text in an INTEGER column. ``min`` and
     ``max`` are of the kind that most of them are, texts by code point; ``examples`` are the most frequent
     values where there are few. Binary values are only counted, of texts the first 1,000 characters are read.
+    ``problem`` is why its values could not be read.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ColumnProfile:
     min: Any
     max: Any
     examples: tuple[Any, ...]
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,36 +204,60 @@ def _by_table(items: Iterable[Mapping[str, Any]]) -> Mapping[str, list[Mapping[s
 class _Table:
     """One table or view while it is read."""
 
-    def __init__(self, executor: Executor, name: str, is_view: bool, counted: Count) -> None:
+    def __init__(
+        self, executor: Executor, name: str, is_view: bool, counted: Count, *, only: Column | None = None
+    ) -> None:
         self._executor, self._name, self._is_view, self._count = executor, name, is_view, counted
         found = describe_view(executor, name) if is_view else executor.describe(name)
         self._info = found or TableInfo(name, (), (), is_view=True)
         self._problem = None if found else "what the view selects from is not there"
-        self._columns = [_Values(column) for column in self._info.columns]
+        self._columns = [_Values(column) for column in ([only] if only else self._info.columns)]
         self._read, self._is_whole = 0, False
 
     def read(self, rows: int | None, seconds: float) -> None:
         """Read all rows if they are few enough, or else some, until the time is up."""
         end = monotonic() + seconds
-        most = rows or min(MOST_ROWS, max(FEWEST_ROWS, MOST_VALUES // max(1, len(self._columns))))
-        whole = f"FROM {self._executor.engine.quote(self._name)} LIMIT ?"
         try:
-            if not self._columns:
-                self._is_whole = self._count.rows == 0
-            elif self._is_view or self._count.rows is None or self._count.rows <= most:
-                self._is_whole = self._read_part((whole, [most + 1]), most, end)
-            else:
-                self._read_sample(most, self._count.rows, end)
-                if not self._read:
-                    self._read_part((whole, [most]), most, end)
+            self._read_within(rows, end)
         except OutOfTime:
             pass
         except _LOST:
             raise
         except Error as exc:
             self._problem = exc.message
+            if len(self._columns) > 1:
+                self._read_one_by_one(rows, end)
         if self._is_whole:
             self._count = Count(self._read, True)
+
+    def _read_within(self, rows: int | None, end: float) -> None:
+        most = rows or min(MOST_ROWS, max(FEWEST_ROWS, MOST_VALUES // max(1, len(self._columns))))
+        whole = f"FROM {self._executor.engine.quote(self._name)} LIMIT ?"
+        if not self._columns:
+            self._is_whole = self._count.rows == 0
+        elif self._is_view or self._count.rows is None or self._count.rows <= most:
+            self._is_whole = self._read_part((whole, [most + 1]), most, end)
+        else:
+            self._read_sample(most, self._count.rows, end)
+            if not self._read:
+                self._read_part((whole, [most]), most, end)
+
+    def _read_one_by_one(self, rows: int | None, end: float) -> None:
+        """Find the columns at fault, unless all are: a date out of range, or a text that is none."""
+        apart = [
+            _Table(self._executor, self._name, self._is_view, self._count, only=column)
+            for column in self._info.columns
+        ]
+        for number, one in enumerate(apart):
+            one.read(rows, (end - monotonic()) / (len(apart) - number))
+        good = [one for one in apart if one._problem is None]
+        if good:
+            self._problem = None
+            self._read = max(one._read for one in good)
+            self._is_whole = all(one._is_whole for one in good)
+            self._columns = [one._columns[0] for one in apart]
+            for column, one in zip(self._columns, apart, strict=True):
+                column.problem = one._problem
 
     def _read_sample(self, most: int, of: int, end: float) -> None:
         run, upkeep = self._executor.run, self._executor.engine.upkeep
@@ -301,16 +327,17 @@ class _Values:
         self._common: Counter[Any] | None = Counter()
         self._first: list[Any] = []
         self._nulls = 0
+        self.problem: str | None = None
 
     def asked(self, quote: Callable[[str], str]) -> str:
         """The column in a SELECT, without what would be long."""
         name = quote(self.name)
         if self._kind == "bytes":
-            return f"length({name})"
+            return f"length({name}) AS {name}"
         if self._kind != "text":
             return name
         short = f"substr({name}, 1, {LONGEST_TEXT})"
-        return f"CASE WHEN length({name}) > {LONGEST_TEXT} THEN {short} ELSE {name} END"
+        return f"CASE WHEN length({name}) > {LONGEST_TEXT} THEN {short} ELSE {name} END AS {name}"
 
     def add(self, values: Sequence[Any]) -> None:
         present = [value for value in values if value is not None]
@@ -380,6 +407,7 @@ class _Values:
             low,
             high,
             tuple(self._first),
+            self.problem,
         )
 
 

@@ -68,17 +68,15 @@ def title(table: TableProfile) -> str:
 
 def rows(table: TableProfile) -> list[tuple[str, ...]]:
     """One row for each column of a table, under :data:`HEADER`."""
-    return [
-        (
-            printable(column.name) + "*" * column.primary_key,
-            declared(column),
-            _share(column.nulls, table),
-            _distinct(column, table),
-            _range(column),
-            ", ".join(map(value_text, column.examples)),
-        )
-        for column in table.columns
-    ]
+    return [_row(column, table) for column in table.columns]
+
+
+def _row(column: ColumnProfile, table: TableProfile) -> tuple[str, ...]:
+    name, kind = printable(column.name) + "*" * column.primary_key, declared(column)
+    if column.problem is not None:
+        return name, kind, "", "", "", f"not read: {printable(column.problem)}"
+    examples = ", ".join(map(value_text, column.examples))
+    return name, kind, _share(column.nulls, table), _distinct(column, table), _range(column), examples
 
 
 def notes(table: TableProfile) -> list[str]:
@@ -110,8 +108,9 @@ def value_text(value: Any) -> str:
         value = json.dumps(value, default=str, ensure_ascii=False)
     elif isinstance(value, bytes):
         value = f"<{len(value):,} bytes>"
-    elif isinstance(value, bool):
-        value = str(value).lower()
+    elif isinstance(value, bool) or value is None:
+        # JSON has a null of its own.
+        value = json.dumps(value)
     return shortened(printable(str(value)), _LONGEST_VALUE)
 
 

@@ -10,7 +10,7 @@ from time import monotonic
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import TableInfo
-from holdfast.errors import OutOfTime, SchemaError
+from holdfast.errors import OutOfTime, ReadOnlyError, SchemaError
 
 _PER_STATEMENT = 400
 _SHORTEST = 0.01
@@ -67,7 +67,7 @@ def counted(executor: Executor, tables: Sequence[str], seconds: float) -> dict[s
     try:
         with reading(executor, seconds / 2):
             return {name: Count(rows, True) for name, rows in row_counts(executor, tables).items()}
-    except OutOfTime:
+    except (OutOfTime, ReadOnlyError):
         return {
             name: count(executor, name, (end - monotonic()) / (len(tables) - number))
             for number, name in enumerate(tables)
@@ -75,11 +75,13 @@ def counted(executor: Executor, tables: Sequence[str], seconds: float) -> dict[s
 
 
 def count(executor: Executor, table: str, seconds: float) -> Count:
-    """The rows of a table, counted if there is time for it."""
+    """The rows of a table, counted if there is time for it; unknown to who may not read it."""
     try:
         if seconds > 0:
             with reading(executor, seconds):
                 return Count(row_counts(executor, [table])[table], True)
     except OutOfTime:
         pass
+    except ReadOnlyError:
+        return Count(None, False)
     return Count(executor.engine.upkeep.estimate(executor.run, executor.describe(table)), False)
