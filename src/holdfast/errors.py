@@ -156,7 +156,15 @@ class InvalidIdentifier(Error, ValueError):
 
 
 class InvalidQuery(Error, ValueError):
-    """SQL text, a filter, an order or an argument that cannot be understood."""
+    """SQL text, a filter, an order or an argument that cannot be understood.
+
+    ``place`` is the line of the SQL where it stops making sense, its values left out, and a caret below.
+    """
+
+    place: str | None = None
+
+    def __str__(self) -> str:
+        return super().__str__() if self.place is None else f"{super().__str__()}\n{self.place}"
 
 
 class WhereRequired(InvalidQuery):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
@@ -123,3 +126,67 @@ def test_a_wrong_expectation_is_said_where_it_is_known(big: holdfast.Database, e
     big.insert_many("pairs", [{"a": 1, "b": 1} for _ in range(ROWS)])
     plan = big.explain("SELECT * FROM pairs WHERE a = 1 AND b = 1", analyze=True)
     assert any("analyze()" in finding for finding in plan.findings)
+
+
+@pytest.mark.parametrize(
+    ("sql", "line", "at"),
+    [
+        ("SELECT a,, b FROM runs", "SELECT a,, b FROM runs", 9),
+        ("SELECT model\n  FROM runs WHERE\tlab = = lab", "  FROM runs WHERE lab = = lab", 24),
+        ("SELECT model FRM runs WHERE model = 'secret'", None, 17),
+        ("SELECT * FROM (SELECT lab", "SELECT * FROM (SELECT lab", 25),
+        ("SELECT lab lab lab FROM runs", "SELECT lab lab lab FROM runs", 15),
+    ],
+)
+def test_the_place_of_a_mistake_is_marked(db: holdfast.Database, sql: str, line: str | None, at: int) -> None:
+    db.create_table("runs", {"lab": int, "model": str})
+    for run in (db.explain, db.query, db.execute):
+        with pytest.raises(InvalidQuery) as caught:
+            run(sql)
+        _, *shown = str(caught.value).splitlines()
+        assert len(shown) == 2
+        assert shown[0] == (line or "SELECT model FRM runs WHERE model = '...'")
+        assert shown[1] == " " * at + "^"
+        assert "secret" not in str(caught.value)
+
+
+def test_a_text_that_does_not_end_is_marked_and_not_shown(db: holdfast.Database) -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        db.query("SELECT 'secret")
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).splitlines()[1:] == ["SELECT '...'", "       ^"]
+
+
+def test_a_wrong_verb_has_a_suggestion(db: holdfast.Database) -> None:
+    with pytest.raises(InvalidQuery, match="did you mean SELECT"):
+        db.explain("SELCT 1")
+
+
+def test_a_plan_takes_no_lock_that_a_writer_waits_for(big: holdfast.Database, url: str) -> None:
+    with holdfast.connect(url) as other, other.transaction():
+        other.insert("runs", {"lab": 1, "model": "new", "acc": 0.0})
+        assert "scan runs" in str(big.explain("SELECT * FROM runs WHERE model = ?", ["m5"]))
+        assert "write" in kinds(big.explain("DELETE FROM runs WHERE id = 5"))
+
+
+def test_values_of_every_type_are_taken(db: holdfast.Database) -> None:
+    values = [
+        None,
+        True,
+        2**40,
+        1.5,
+        "it's",
+        b"\x00\xff",
+        Decimal("1.10"),
+        date(2026, 1, 2),
+        datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        UUID(int=5),
+    ]
+    columns = {f"c{n}": kind for n, kind in enumerate([int, bool, int, float, str, bytes])}
+    columns |= {"c6": Decimal, "c7": date, "c8": datetime, "c9": UUID}
+    db.create_table("t", columns)
+    condition = " OR ".join(f"c{n} = ?" for n in range(len(values)))
+    for analyze in (False, True):
+        plan = db.explain(f"SELECT * FROM t WHERE {condition}", values, analyze=analyze)
+        assert plan.root.table == "t"
+    assert db.explain("UPDATE t SET c4 = :text WHERE c0 = :n", {"text": "x", "n": 5}, analyze=True).rows == 0

@@ -13,7 +13,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def one_line(exc: BaseException) -> str:
-    """What went wrong, without a password."""
+    """What went wrong, without a password; where in a statement stands below, in two more."""
     if isinstance(exc, Error):
         text = f"{exc.message}; {_in_the_shell(exc.hint)}" if exc.hint else exc.message
     elif isinstance(exc, UsageError):
@@ -24,7 +24,9 @@ def one_line(exc: BaseException) -> str:
         text = f"{exc.filename}: {exc.strerror}"
     else:
         text = f"{type(exc).__name__}: {exc}; holdfast --debug shows where it came from"
-    return re.sub(r"://[^\s/@]*:[^\s@]*@", "://***@", " ".join(text.split()))
+    place = getattr(exc, "place", None)
+    below = "" if place is None else "".join(f"\n  {line}" for line in place.splitlines())
+    return re.sub(r"://[^\s/@]*:[^\s@]*@", "://***@", " ".join(text.split())) + below
 
 
 # The arguments of Python that hints name, and that are options here.

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from holdfast.core import recovery
 from holdfast.core.health import Tally
+from holdfast.core.pointing import mark
 from holdfast.core.reread import suggest
 from holdfast.core.retry import delays, until_free
 from holdfast.core.session import Known, Session, share_transactions
@@ -31,6 +32,7 @@ from holdfast.errors import (
     ConnectionFailed,
     DatabaseBusy,
     Error,
+    InvalidQuery,
     SerializationFailure,
     TableNotFound,
     TransactionAborted,
@@ -431,6 +433,8 @@ class Executor:
         if isinstance(error, (TableNotFound, ColumnNotFound)):
             suggest(error, self._knowledge().tables, native)
             self.forget()
+        elif type(error) is InvalidQuery and (at := self.engine.plans.misread(exc, native)) is not None:
+            mark(error, native, at, self.engine.lexicon)
         if not self.engine.connect.is_alive(session.raw):
             return recovery.statement(self, session, again, exc, native)
         if self.engine.connect.is_stale(exc):

@@ -68,7 +68,7 @@ def explain(executor: Executor, sql: str, params: Params = None, *, analyze: boo
 
 
 def _meant(verb: str) -> str:
-    close = get_close_matches(verb, _HAVE_PLANS, 1)
+    close = get_close_matches(verb, _HAVE_PLANS, 1, cutoff=0.75)
     if close and close[0] != verb:
         return f"did you mean {close[0]}?"
     return "plans are of SELECT, INSERT, UPDATE, DELETE and MERGE, without EXPLAIN before them"

@@ -34,6 +34,7 @@ _NAMES = frozenset({"word", "quoted"})
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE"})
 _BATCH = 1000
 _FAR = 5
+_MOST_PLACES = 500
 _STOPPED = re.compile(r'(?:near "(.*)": syntax error|unrecognized token: "(?=(.*)"))', re.DOTALL)
 _Children = Mapping[int, Sequence[tuple[int, str]]]
 _Names = Mapping[str, tuple[str, bool]]
@@ -42,7 +43,7 @@ _Names = Mapping[str, tuple[str, bool]]
 
 def explain(run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained:
     """The plan of a statement in the driver's text; ``analyze`` runs it and says how long it took."""
-    rows = run(f"EXPLAIN QUERY PLAN {sql}", params).fetchall()
+    rows = run(f"EXPLAIN QUERY PLAN\n{sql}", params).fetchall()
     names = _named(sql)
     children: dict[int, list[tuple[int, str]]] = {}
     for number, parent, _, detail in rows:
@@ -150,6 +151,8 @@ def misread(exc: BaseException, sql: str) -> int | None:
     word = found[1] or found[2]
     places = [token.start for token in tokens(sql, SQLITE.lexicon) if token.is_code]
     places = [at for at in places if sql.startswith(word, at)] or [sql.find(word)]
+    if len(places) > _MOST_PLACES:
+        return None
     with closing(sqlite3.connect(":memory:")) as raw:
         for at in places[:-1]:
             try:
