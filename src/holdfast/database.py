@@ -1311,9 +1311,8 @@ class Database:
         from holdfast.tuning import advise, slow_log
 
         is_complete = workload is None if complete is None else complete
-        if workload is None:
-            workload = slow_log.workload(self._executor, self._slow_log)
-        return advise.suggest(self._executor, workload, most_rows, complete=is_complete)
+        asked = slow_log.workload(self._executor, self._slow_log) if workload is None else workload
+        return advise.suggest(self._executor, asked, most_rows, complete=is_complete)
 
     def doctor(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.errors import ConfigurationError, InvalidQuery, TransactionError
+from holdfast.errors import ConfigurationError, InvalidQuery, NotSupported, TransactionError, UniqueViolation
 
 ROWS = 20_000
 
@@ -135,3 +135,76 @@ def test_the_worst_names_are_read(db: holdfast.Database, name: str) -> None:
     assert [(advice.table, advice.columns) for advice in found] == [(name, (name,))]
     assert list(found.apply())
     assert db.suggest_indexes([f"SELECT * FROM {quoted} WHERE {quoted} = ?"]) == []
+
+
+def test_what_a_failed_build_left_is_removed(shop: holdfast.Database, engine_name: str) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("nothing is left there")
+    query = "SELECT * FROM orders WHERE person = 17"
+    with pytest.raises(UniqueViolation):
+        shop.execute('CREATE UNIQUE INDEX CONCURRENTLY "idx_orders_person" ON orders (person)')
+    assert "idx_orders_person" in {index["name"] for index in shop.list_indexes("orders")}
+    found = shop.suggest_indexes([query])
+    assert [advice.index for advice in found] == ["idx_orders_person"]
+    assert list(found.apply()) == ["made the index idx_orders_person of orders"]
+    assert shop.suggest_indexes([query]) == []
+    plans, run = shop._engine.plans, shop._executor.send
+    with pytest.raises(UniqueViolation):
+        plans.carry_out(run, "CREATE UNIQUE INDEX CONCURRENTLY sums ON orders (state)", "sums")
+    assert "sums" not in {index["name"] for index in shop.list_indexes("orders")}
+
+
+def test_indexes_are_made_outside_transactions(shop: holdfast.Database) -> None:
+    found = shop.suggest_indexes(["SELECT * FROM people WHERE mail = ?"])
+    with shop.transaction(), pytest.raises(TransactionError):
+        list(found.apply())
+    assert list(found.apply()) == ["made the index idx_people_mail of people"]
+
+
+def test_the_planner_is_asked_where_it_can_imagine(shop: holdfast.Database, engine_name: str) -> None:
+    plans, run = shop._engine.plans, shop._executor.send
+    assert plans.imagining(run) is None
+    if engine_name != "debian":
+        return
+    try:
+        shop.execute("CREATE EXTENSION hypopg")
+    except NotSupported:
+        pytest.skip("no HypoPG here")
+    imagine = plans.imagining(run)
+    assert imagine is not None
+    with imagine('CREATE INDEX ON "people" ("mail")') as name:
+        assert shop.explain("SELECT * FROM people WHERE mail = 'p1@x.org'").root.index == name
+    assert shop.explain("SELECT * FROM people WHERE mail = 'p1@x.org'").root.index is None
+    queries = ["SELECT * FROM people WHERE mail = ?", "SELECT * FROM people WHERE land = 'de'"]
+    assert suggested(shop, *queries) == [("people", ("mail",))]
+    assert run("SELECT count(*) FROM hypopg_list_indexes").fetchall() == [(0,)]
+
+
+def test_an_index_that_costs_more_than_it_gives_is_not_suggested(shop: holdfast.Database) -> None:
+    query = "SELECT * FROM people WHERE mail = 'p7@x.org'"
+    assert suggested(shop, query) == [("people", ("mail",))]
+    assert suggested(shop, query, *["INSERT INTO people (mail) VALUES (?)"] * 100_000) == []
+    # What is written elsewhere, or in other columns, is no reason.
+    others = ["UPDATE people SET land = ?", "INSERT INTO orders (person) VALUES (?)"]
+    assert suggested(shop, query, *others * 10_000) == [("people", ("mail",))]
+
+
+def test_a_partial_index_is_not_made_of_a_value_that_changes(shop: holdfast.Database) -> None:
+    shop.execute("UPDATE orders SET state = 'late' WHERE id % 100 = 0")
+    shop.analyze()
+    asked = "SELECT id, sum FROM orders WHERE state = '{}' ORDER BY day LIMIT 5"
+    (one,) = shop.suggest_indexes([asked.format("late")])
+    assert one.where is not None
+    assert "WHERE \"state\" = 'late'" in one.sql
+    found = shop.suggest_indexes([asked.format("late"), asked.format("open")])
+    assert all(advice.where is None for advice in found)
+
+
+def test_a_partial_index_is_not_made_of_a_value_that_is_not_there_or_everywhere(
+    shop: holdfast.Database,
+) -> None:
+    for state in ("open", "nowhere"):
+        found = shop.suggest_indexes(
+            [f"SELECT id, sum FROM orders WHERE state = '{state}' ORDER BY day LIMIT 5"]
+        )
+        assert all(advice.where is None for advice in found)

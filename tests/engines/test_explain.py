@@ -190,3 +190,16 @@ def test_values_of_every_type_are_taken(db: holdfast.Database) -> None:
         plan = db.explain(f"SELECT * FROM t WHERE {condition}", values, analyze=analyze)
         assert plan.root.table == "t"
     assert db.explain("UPDATE t SET c4 = :text WHERE c0 = :n", {"text": "x", "n": 5}, analyze=True).rows == 0
+
+
+def test_a_partial_index_that_alone_was_counted_makes_no_table_small(db: holdfast.Database) -> None:
+    db.create_table("t", {"a": int})
+    db.insert_many("t", [{"a": n} for n in range(ROWS)])
+    list(db.suggest_indexes(["SELECT * FROM t WHERE a > 5"]).apply())
+    db.create_index("t", "a", where="a < 10", name="few")
+    if db.engine.dialect.name == "sqlite":
+        db.execute("ANALYZE few")
+    assert any(
+        "reads every row of t" in finding
+        for finding in db.explain("SELECT * FROM t WHERE a % 7 = 5").findings
+    )

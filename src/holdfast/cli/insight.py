@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from typing import Annotated
 
@@ -35,6 +36,8 @@ def explain(
     print(plan)
     if native:
         print(f"\n{plan.text}")
+    if plan.findings:
+        print(f"\nwhich index would help, and by how much:\n{_line(url, 'suggest', sql)}")
 
 
 def doctor(
@@ -61,7 +64,8 @@ def doctor(
         print(found)
         safe = sum(finding.is_safe for finding in found)
         if safe and fix is None:
-            print(f"\n--fix FILE mends {safe} of these, after a backup to FILE")
+            print(f"\nto mend {safe} of these, after a backup:\n{_line(url, 'doctor')} --fix before.hfz")
+        print(f"\nfor a statement that is slow:\n{_line(url, 'explain', 'SELECT ...')}")
     if not found.is_healthy:
         raise typer.Exit(1)
 
@@ -101,6 +105,22 @@ def suggest(
             print(found)
         for line in found.apply(drop=drop) if apply else ():
             print(line, file=sys.stderr)
+    if not apply and not as_json and any(advice.action != "drop" for advice in found):
+        print(f"\nto do that, but for what is to be dropped:\n{_line(url, 'suggest', *(sql or ()))} --apply")
+
+
+def _line(url: str, command: str, *words: str) -> str:
+    """A command that can be pasted as it stands; a password is no part of it."""
+    from holdfast.settings import resolve
+
+    place = "$HOLDFAST_URL" if resolve(url).password else url
+    shown = f'"{place}"' if place.startswith("$") else shlex.quote(place)
+    return " ".join(["holdfast", command, shown, *(_quoted(word) for word in words)])
+
+
+def _quoted(word: str) -> str:
+    """In double quotes, as people write SQL, where nothing in it means something to a shell."""
+    return shlex.quote(word) if any(letter in word for letter in '"$`\\!') else f'"{word}"'
 
 
 COMMANDS = (explain, suggest, doctor)

@@ -125,6 +125,10 @@ class Plans(Protocol):
         """Run a CREATE INDEX or another one's advice; what a failed try left of ``index`` is removed."""
         ...
 
+    def leftovers(self, run: Run) -> frozenset[str]:
+        """Indexes that are of no use, because their building failed or was killed."""
+        ...
+
     def scans(self, run: Run) -> dict[str, int] | None:
         """How often each index was used by anybody, where that is counted."""
         ...

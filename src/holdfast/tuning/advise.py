@@ -135,6 +135,8 @@ def suggest(
     if not study.queries:
         return found
     indexes = study.indexes()
+    left = executor.engine.plans.leftovers(executor.run)
+    indexes = [index for index in indexes if index["name"] not in left]
     before = study.as_it_is()
     scans = executor.engine.plans.scans(executor.run)
     wanted = study.wanted()

@@ -28,6 +28,7 @@ _ENOUGH = 0.05
 _LONG = 1.0
 _TRIAL = "hf_trial"
 _MOST_CATEGORIES = 10
+_RARE = 0.3
 _WRITTEN = 1_000
 _BEFORE_WRITTEN = 20_000
 
@@ -84,7 +85,7 @@ class Bench:
         self._copy = copy
         self._writes = writes
         self._number = 0
-        self._categories: dict[tuple[str, str], int] = {}
+        self._rare: dict[tuple[str, str, str], bool] = {}
         self.queries = list(queries)
         self.failed: list[str] = []
         for query in queries:
@@ -179,16 +180,19 @@ class Bench:
             yield Trial(candidate, after, gain, size, plans)
 
     def _is_sensible(self, candidate: Candidate) -> bool:
-        """An index for one value of a column is of use if there are few values, which are asked for again."""
+        """An index for one value of a column is of use if there are few values and this is a rare one."""
         if candidate.category is None:
             return True
-        place = candidate.table, candidate.category
-        if place not in self._categories:
-            table, column = map(self._executor.engine.quote, place)
+        table, column = map(self._executor.engine.quote, (candidate.table, candidate.category))
+        key = table, column, str(candidate.where)
+        if key not in self._rare:
             some = f"SELECT DISTINCT {column} FROM {table} LIMIT {_MOST_CATEGORIES + 1}"
-            count = self._copy.run(f"SELECT count(*) FROM ({some}) AS counted").fetchall()
-            self._categories[place] = int(count[0][0])
-        return self._categories[place] <= _MOST_CATEGORIES
+            values, own, every = (
+                int(self._copy.run(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
+                for rows in (f"({some}) AS counted", f"{table} WHERE {candidate.where}", table)
+            )
+            self._rare[key] = 1 < values <= _MOST_CATEGORIES and 0 < own <= _RARE * every
+        return self._rare[key]
 
     # Dropping them
 

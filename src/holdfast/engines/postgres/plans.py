@@ -228,6 +228,15 @@ def _remove_invalid(run: Run, index: str | None) -> None:
         run(f"DROP INDEX CONCURRENTLY {name}")
 
 
+def leftovers(run: Run) -> frozenset[str]:
+    """What CREATE INDEX CONCURRENTLY leaves where it fails."""
+    rows = run(
+        "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        "WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace"
+    )
+    return frozenset(str(name) for (name,) in rows.fetchall())
+
+
 def scans(run: Run) -> dict[str, int]:
     """Since the server's statistics were reset."""
     rows = run(

@@ -63,13 +63,14 @@ def version(run: Run) -> str:
 
 
 def rough_count(run: Run, table: str) -> int | None:
-    """What ANALYZE counted, which is the first number of each index of the table."""
+    """What ANALYZE counted, which is the first number of each index of the table but a partial one."""
     if not run("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchall():
         return None
     rows = run(
         "SELECT max(CAST(substr(stat, 1, instr(stat || ' ', ' ')) AS INTEGER)) FROM sqlite_stat1 "
-        "WHERE tbl = ? COLLATE NOCASE",
-        (table,),
+        "WHERE tbl = ? COLLATE NOCASE "
+        "AND (idx IS NULL OR idx NOT IN (SELECT name FROM pragma_index_list(?) WHERE partial))",
+        (table, table),
     ).fetchall()
     return None if rows[0][0] is None else int(rows[0][0])
 
