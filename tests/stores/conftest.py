@@ -36,6 +36,7 @@ ON_LANCE = {
     "test_differential",
     "test_query_cache",
     "test_injection",
+    "test_metadata_index",
 }
 
 

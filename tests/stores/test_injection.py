@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ from holdfast.memory import LanceDBConnector, Passage, SQLStore
 Open = Callable[..., SQLStore]
 VECTOR = [1.0, 0.0, 0.0]
 
+
+def index(store: SQLStore, key: str) -> None:
+    """An index of a key, which not every key can have everywhere, and what is found by it."""
+    text = key.removeprefix("metadata.")
+    with suppress(NotSupported):
+        store.index_metadata(key)
+    assert len(store.get_all({key: text})) == 1
+    assert len(store.get_all({key: {"$gte": text}})) == 1
+    store.drop_metadata_index(key)
+
+
 AS_TEXTS: dict[str, Callable[[SQLStore, str], Any]] = {
     "query": lambda store, x: store.query(x, VECTOR),
     "query by text": lambda store, x: store.query(x),
@@ -28,6 +40,7 @@ AS_TEXTS: dict[str, Callable[[SQLStore, str], Any]] = {
     "query_date": lambda store, x: store.query_date(filters={"doc_id": x}),
     "pages": lambda store, x: list(store.get_all_paginated({"doc_id": x})),
     "as_of": lambda store, x: store.as_of(datetime.now(UTC), {"doc_id": x}),
+    "index_metadata": lambda store, x: index(store, f"metadata.{x}"),
     "page": lambda store, x: store.page(filters={"doc_id": x}),
     "delete": lambda store, x: store.delete({"doc_id": x + "none"}),
 }
@@ -39,6 +52,7 @@ AS_NAMES: dict[str, Callable[[SQLStore, str], Any]] = {
     "cursor": lambda store, x: store.page(after=x),
     "mode": lambda store, x: store.query("a", VECTOR, mode=x),
     "model": lambda store, x: store.query("a", VECTOR, model=x),
+    "index of a field": lambda store, x: store.index_metadata(x if x.startswith("$") else "text"),
     "drop_vector_index": lambda store, x: store.drop_vector_index(x),
     "create_vector_index": lambda store, x: store.create_vector_index(x),
     "erase": lambda store, x: store.erase(x),

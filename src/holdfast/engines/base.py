@@ -409,6 +409,23 @@ class Documents(Protocol):
     def has(self, column: str, key: str) -> Fragment: ...
     def has_value(self, column: str, key: str) -> Fragment: ...
 
+    @property
+    def NARROWS(self) -> bool:  # noqa: N802
+        """Whether conditions find the indexes of :meth:`index` only by what :meth:`narrowed` adds."""
+        ...
+
+    def narrowed(self, column: str, key: str, operator: str, values: Sequence[Scalar]) -> Fragment:
+        """What holds wherever the key's value is so to one of ``values``, in a form that an index knows."""
+        ...
+
+    def index(self, run: Run, table: str, names: tuple[str, str], key: str, *, beside: bool) -> None:
+        """Build the indexes of a key anew over ``user_id`` and the value that ``metadata`` has under it.
+
+        ``names`` are theirs, of which not all need be used; ``beside`` the writers, who then do not wait,
+        but not in a transaction.
+        """
+        ...
+
 
 class OwnedVector(NamedTuple):
     """A vector as it is stored: with the number and the id of its memory, and whose that is."""

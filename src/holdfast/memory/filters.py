@@ -27,19 +27,24 @@ COMMON = frozenset({"id", "user_id", "agent_id", "text", "data_source", "doc_id"
 # Only messages have these, so that for other records they are keys of the metadata.
 OF_MESSAGES = frozenset({"role", "model", "user", "tool_call_id"})
 OF_SOURCES = frozenset({"name"})
+_FIELDS = COMMON | OF_MESSAGES | OF_SOURCES | {"metadata", "embedding", "tool_calls", "created_at"}
 DEEPEST = 50
 Filters = Mapping[str, Any] | None
 
 
-def compiled(engine: Engine, table: str, filters: Filters) -> Fragment:
+def compiled(
+    engine: Engine, table: str, filters: Filters, is_indexed: Callable[[str], bool] | None = None
+) -> Fragment:
     """A filter as a condition on the rows of ``table``, which is quoted.
+
+    ``is_indexed`` says of which keys of the metadata there is an index.
 
     Raises:
         InvalidQuery: if it cannot be understood; the hint has the nearest operator.
     """
     if filters is None:
         return "TRUE", []
-    return _all(_Compiler(engine, table), filters, 0)
+    return _all(_Compiler(engine, table, is_indexed=is_indexed), filters, 0)
 
 
 def of_document(engine: Engine, table: str, column: str, filters: Mapping[str, Any]) -> Fragment:
@@ -58,6 +63,7 @@ class _Compiler:
     engine: Engine
     table: str
     document: str = "metadata"
+    is_indexed: Callable[[str], bool] | None = None
 
     def column(self, name: str) -> str:
         return f"{self.table}.{self.engine.quote(name)}"
@@ -113,6 +119,23 @@ def _unknown(operator: Any, known: Sequence[str]) -> InvalidQuery:
     return InvalidQuery(
         f"unknown operator {operator[:40]!r} in a filter", hint=did_you_mean(operator, known, "operators")
     )
+
+
+def key_of(named: Any) -> str:
+    """The key of the metadata that a filter on ``named`` compares.
+
+    Raises:
+        InvalidQuery: if it is a field, or no text.
+    """
+    key = _storable(named) if isinstance(named, str) else ""
+    if key.startswith("metadata."):
+        return key.removeprefix("metadata.")
+    if not key or key.startswith("$") or key in _FIELDS:
+        raise InvalidQuery(
+            "an index is of a key of the metadata, of data_source or of doc_id",
+            hint="metadata.key means a key, whatever it is called",
+        )
+    return key
 
 
 Condition = Callable[[str, Any], Fragment]
@@ -229,9 +252,23 @@ def _of_metadata(compiler: _Compiler, key: str) -> Condition:
         # A time goes into JSON as its text.
         return value.isoformat() if isinstance(value, datetime) else value
 
+    is_narrowed = documents.NARROWS and compiler.is_indexed is not None and compiler.is_indexed(key)
+
+    def narrowed(found: Fragment, operator: str, values: list[Any]) -> Fragment:
+        if not is_narrowed:
+            return found
+        return _joined(" AND ", [documents.narrowed(column, key, operator, values), found], "TRUE")
+
+    def among(values: list[Any]) -> Fragment:
+        given = [text(value) for value in values]
+        return narrowed(documents.among(column, key, given), "=", given)
+
+    def ordered(operator: str, value: Any) -> Fragment:
+        return narrowed(documents.ordered(column, key, operator, text(value)), operator, [text(value)])
+
     parts = _Parts(
-        lambda values: documents.among(column, key, [text(value) for value in values]),
-        lambda operator, value: documents.ordered(column, key, operator, text(value)),
+        among,
+        ordered,
         lambda operator, pattern: documents.like(column, key, operator, pattern),
         documents.has(column, key),
         documents.has_value(column, key),

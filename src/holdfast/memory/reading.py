@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from holdfast.core.executor import Executor
 from holdfast.core.rows import count_argument
 from holdfast.engines.base import Fragment
 from holdfast.errors import InvalidQuery
-from holdfast.memory import tables
+from holdfast.memory import indexing, tables
 from holdfast.memory.filters import Filters, compiled
 from holdfast.memory.paging import Page, beyond, cursor_of
 from holdfast.memory.records import Record, as_moment, microseconds
@@ -28,7 +29,8 @@ class Reader:
 
     def filter(self, filters: Filters) -> Fragment:
         """A filter as a condition."""
-        return compiled(self.executor.engine, self.shape.table, filters)
+        is_indexed = partial(indexing.has_index, self.executor, self.shape.layout)
+        return compiled(self.executor.engine, self.shape.table, filters, is_indexed)
 
     def within(self, condition: Fragment) -> Fragment:
         """A condition, and that of the tenant, which nothing leaves out; nothing that expired, either."""

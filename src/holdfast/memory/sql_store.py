@@ -221,7 +221,7 @@ class SQLStore:
         """
         if not filters and not all_rows:
             raise WhereRequired("delete() without filters would remove all", hint="all_rows=True means that")
-        condition = compiled(self._executor.engine, self._shape().table, filters)
+        condition = self._reader().filter(filters)
         with Transaction(self._executor):
             return self._writer().delete(condition)
 
@@ -254,6 +254,23 @@ class SQLStore:
             ConfigurationError: if there are no vectors yet.
         """
         return indexing.create(self._executor, self._shape(model).layout, m, ef_construction)
+
+    def index_metadata(self, key: str) -> None:
+        """Build an index by which filters on a key of the metadata find few memories among very many.
+
+        ``key`` is as in a filter; ``data_source`` and ``doc_id`` can be it, too. Equality, ``$in`` and
+        comparisons use it wherever the planner finds that it pays. Outside of a transaction PostgreSQL builds
+        it beside the writers. It is the store's, for all users; the same once more builds it anew.
+
+        Raises:
+            InvalidQuery: for another field.
+            NotSupported: on SQLite, for a key with other characters than letters, digits, blanks and _.:@+-
+        """
+        indexing.index_key(self._executor, self._shape().layout, key)
+
+    def drop_metadata_index(self, key: str) -> None:
+        """Remove the index of :meth:`index_metadata`, if there is one."""
+        indexing.unindex_key(self._executor, self._shape().layout, key)
 
     def advise_index(self, k: int = 10, *, queries: int = 20, sample: int = 20_000) -> Advice:
         """Measure on this memory's own vectors what an index would bring; nothing that it builds is kept.

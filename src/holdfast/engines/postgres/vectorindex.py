@@ -7,6 +7,7 @@ import hashlib
 from holdfast.engines.base import Fragment, Run
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.engines.nearest import VectorIndex, VectorTarget
+from holdfast.engines.postgres.documents import literal
 from holdfast.errors import NotSupported
 
 LONGEST = {True: 4000, False: 2000}
@@ -52,7 +53,7 @@ def create(run: Run, target: VectorTarget, index: VectorIndex, *, beside: bool) 
             f"CREATE INDEX {_concurrently(beside)}{quote(index.name)} ON {quote(target.table)} "
             f"USING hnsw (({_as(kind, quote('embedding'), target)}) {kind}_cosine_ops) "
             f"WITH (m = {index.links:d}, ef_construction = {index.effort:d}) "
-            f'WHERE "model" = {_literal(target.model)}'
+            f'WHERE "model" = {literal(target.model)}'
         )
     except BaseException:
         if beside:
@@ -107,7 +108,7 @@ def nearest(
         f'SELECT "found"."n", "found"."embedding" <=> "asked"."vector", count(*) OVER () = {candidates:d} '
         'FROM "asked", LATERAL ('
         f'SELECT {own}."n", {own}."id", {own}."embedding" FROM {source} '
-        f'WHERE "asked"."ready" AND {own}."model" = {_literal(target.model)} AND {sql} '
+        f'WHERE "asked"."ready" AND {own}."model" = {literal(target.model)} AND {sql} '
         f"ORDER BY {_as(kind, own + '.' + quote('embedding'), target)} <=> "
         f'{_as(kind, quote("asked") + "." + quote("vector"), target)} LIMIT {candidates:d}) AS "found" '
         'ORDER BY 2, "found"."id" LIMIT ?',
@@ -121,12 +122,6 @@ def _as(kind: str, column: str, target: VectorTarget) -> str:
 
 def _concurrently(beside: bool) -> str:
     return "CONCURRENTLY " if beside else ""
-
-
-def _literal(text: str) -> str:
-    """A text in SQL where no parameter can be: the planner proves by it that the index is the model's."""
-    escaped = text.replace("\\", "\\\\").replace("'", "''")
-    return f"E'{escaped}'"
 
 
 def _qualified(run: Run, target: VectorTarget) -> str:

@@ -119,7 +119,7 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str, journal: 
         # Who has just made the file holds it while it goes over to WAL.
         raw.wait(raw.milliseconds)
         raw.execute("PRAGMA foreign_keys = ON")
-        raw.execute("PRAGMA trusted_schema = OFF")
+        raw.execute(f"PRAGMA trusted_schema = {'OFF' if _distrusts_well() else 'ON'}")
         # Without a log the folder has to be synced too, or a power cut can bring a journal back.
         is_extra = synchronous == "FULL" and journal == "DELETE"
         raw.execute(f"PRAGMA synchronous = {'EXTRA' if is_extra else synchronous}")
@@ -130,9 +130,6 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str, journal: 
         else:
             raw.wait(round(ENGINE_WAIT * 1000))
             _use(raw, journal)
-        # Where the schema cannot be read now, is_stale sees to it.
-        with contextlib.suppress(sqlite3.OperationalError):
-            refresh(raw)
         raw.wait(raw.milliseconds)
     except BaseException:
         raw.close()
@@ -197,28 +194,26 @@ def is_unsent(exc: BaseException | None) -> bool:
 
 
 def is_stale(exc: BaseException) -> bool:
-    return str(exc).startswith('unsafe use of virtual table "hf_search_')
+    """SQLite prepares statements again by itself when the schema has changed."""
+    return False
 
 
 def refresh(raw: Any) -> None:
-    """Let a search's triggers write to its FTS5 table, which older SQLites allow a trusted schema only.
-
-    Statements need nothing: SQLite prepares them again by itself when the schema has changed.
-    """
-    searched = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'hf_search_*' LIMIT 1"
-    if raw.execute(searched).fetchall() and not _trusts_fts5():
-        raw.execute("PRAGMA trusted_schema = ON")
+    """Do nothing, for the same reason."""
 
 
 @cache
-def _trusts_fts5() -> bool:
-    """Whether this SQLite lets triggers of an untrusted schema write to FTS5 tables."""
+def _distrusts_well() -> bool:
+    """Whether this SQLite lets an untrusted schema use FTS5 tables and JSON.
+
+    An older one lets no trigger of a search write, and cannot even read a schema with JSON in an index.
+    """
     with contextlib.closing(sqlite3.connect(":memory:")) as raw:
         raw.execute("PRAGMA trusted_schema = OFF")
         try:
             raw.execute("CREATE VIRTUAL TABLE probe USING fts5(words)")
-            raw.execute("CREATE VIEW probed AS SELECT words FROM probe")
-            raw.execute("SELECT words FROM probed").fetchall()
+            raw.execute("CREATE VIEW probed AS SELECT words, json_valid(words) FROM probe")
+            raw.execute("SELECT * FROM probed").fetchall()
         except sqlite3.OperationalError:
             return False
     return True

@@ -80,7 +80,7 @@ def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehea
         try:
             raw.backup(copy)
             copy.execute("PRAGMA synchronous = OFF")
-            copy.execute("PRAGMA trusted_schema = OFF")
+            copy.execute(f"PRAGMA trusted_schema = {raw.execute('PRAGMA trusted_schema').fetchone()[0]}")
 
             def size() -> int:
                 pages, free, page = (
