@@ -12,7 +12,7 @@ import pyrage
 import pytest
 
 import holdfast
-from holdfast.backup import schedule
+from holdfast.backup import plain, schedule
 from holdfast.errors import BackupCorrupt, BackupError, ConfigurationError, DatabaseBusy, Error, InvalidQuery
 
 
@@ -193,6 +193,62 @@ def test_a_backup_that_cannot_be_proven_prunes_nothing(
         schedule.run_due(lab._executor, plan, datetime.now(UTC) + timedelta(hours=1))
     assert all(path.exists() for path in made)
     assert [backup.path for backup in lab.list_backups(tmp_path / "all")] == made[::-1]
+
+
+def test_a_clock_that_was_ahead_stops_no_backups(
+    lab: holdfast.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was years ahead, a backup was made, and it was put right."""
+    folder = tmp_path / "all"
+    folder.mkdir()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(plain, "now", lambda: "2099-01-01T00:00:00.000+00:00")
+        late = lab.backup_database(folder / "late.sql")
+    assert lab.next_backup(folder, "1d") <= datetime.now(UTC)
+    first = lab.backup_if_due(folder, "1d", keep_last=1)
+    assert first is not None
+    assert first.exists()
+    assert lab.backup_if_due(folder, "1d", keep_last=1) is None
+    second = lab.backup_database(folder / "second.sql")
+    assert [backup.path for backup in lab.prune_backups(folder, keep_last=1).removed] == [first]
+    assert late.exists()
+    assert second.exists()
+
+
+def test_a_clock_that_is_set_back_while_it_waits(
+    lab: holdfast.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, told = threading.Event(), list[Path | Error]()
+    shift = timedelta(days=365)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone: Any = None) -> datetime:
+            return datetime.now(zone) + shift
+
+    monkeypatch.setattr(schedule, "datetime", Clock)
+    monkeypatch.setattr(schedule, "_STEP", 0.05)
+    ahead = (datetime.now(UTC) + shift).isoformat(timespec="milliseconds")
+    with monkeypatch.context() as then:
+        then.setattr(plain, "now", lambda: ahead)
+        lab.backup_database(tmp_path / "now in a year.sql")
+
+    class Put(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal shift
+            shift = timedelta(0)
+            return super().wait(timeout)
+
+    def tell(result: Path | Error) -> None:
+        told.append(result)
+        stop.set()
+
+    stop = Put()
+    guard = threading.Timer(120, stop.set)
+    guard.start()
+    lab.schedule_backups(tmp_path, "1h", stop=stop, tell=tell, extension=".sql")
+    guard.cancel()
+    assert isinstance(told[0], Path)
 
 
 def test_two_at_once(lab: holdfast.Database, tmp_path: Path) -> None:

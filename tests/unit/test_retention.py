@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time as systemtime
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -98,6 +100,39 @@ def test_a_time_of_day_is_the_next_one_after_the_last() -> None:
         found = every.due(last, START)
         assert last < found <= last + timedelta(hours=25)
         assert (found.astimezone().hour, found.astimezone().minute) == (2, 30)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clocks go on on the last Sunday of March, at 2, and back on that of October, at 3."""
+    if not hasattr(systemtime, "tzset"):
+        pytest.skip("the time zone of a process cannot be set here")
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    systemtime.tzset()
+    yield
+    monkeypatch.undo()
+    systemtime.tzset()
+
+
+@pytest.mark.parametrize(("year", "month", "day"), [(2026, 3, 27), (2026, 10, 23)])
+@pytest.mark.parametrize("at", ["01:59", "02:00", "02:30", "03:00", "00:00"])
+def test_each_day_has_its_time_once_when_the_clocks_change(
+    berlin: None, year: int, month: int, day: int, at: str
+) -> None:
+    every = Every.of(at)
+    start = datetime(year, month, day, 12, tzinfo=UTC)
+    # Asked every quarter of an hour, as a machine that may have slept asks; each is made 20 s later.
+    last, times = start, []
+    for quarter in range(4 * 24 * 4):
+        now = start + timedelta(minutes=15 * quarter)
+        if every.due(last, now) <= now:
+            last = now + timedelta(seconds=20)
+            times.append(last)
+    assert [moment.astimezone().day for moment in times] == [day + ahead for ahead in range(1, 5)]
+    # By hand in the hour that comes twice: it is not made again and again until that hour is over.
+    for minute in range(0, 180, 5):
+        hand = datetime(2026, 10, 25, 0, minute % 60, tzinfo=UTC) + timedelta(hours=minute // 60)
+        assert every.due(hand, hand) > hand
 
 
 def test_other_programs_are_told_what_to_run() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from holdfast.backup.listing import Backup, list_backups
@@ -64,20 +64,24 @@ def prune_backups(
     """Remove the backups in ``folder`` that no rule keeps.
 
     Each database's backups are counted by themselves. What is damaged, or encrypted for another key than
-    the one in the file ``identity``, is not counted and not removed, and the newest sound backup of a
-    database always stays. ``prove`` is called with the newest one of each database of which something would
-    be removed: if it raises, nothing is.
+    the one in the file ``identity``, is not counted and not removed, nor is what was made while the clock
+    was ahead, until its time has come. The newest sound backup of a database always stays. ``prove`` is
+    called with the newest one of each database of which something would be removed: if it raises, nothing
+    is.
 
     Raises:
         BackupError: if a backup cannot be removed; those before it are gone.
     """
     found = list_backups(folder, identity)
+    now = datetime.now(UTC)
     sound = [backup for backup in found if backup.ok]
     kept: list[tuple[Backup, Sequence[str]]] = []
     removed: list[Backup] = []
     for name in sorted({(backup.engine, backup.database) for backup in sound}):
-        own = [backup for backup in sound if (backup.engine, backup.database) == name]
-        reasons = _reasons(own, keep)
+        every = [backup for backup in sound if (backup.engine, backup.database) == name]
+        own = [backup for backup in every if backup.created is not None and backup.created <= now]
+        kept += [(backup, ["ahead"]) for backup in every if backup not in own]
+        reasons = _reasons(own, keep) if own else {}
         kept += [(backup, reasons[backup.path]) for backup in own if reasons[backup.path]]
         unwanted = [backup for backup in own if not reasons[backup.path]]
         if unwanted and prove is not None:

@@ -68,13 +68,11 @@ class Every:
         if self.after is not None:
             return last + self.after
         assert self.at is not None
-        here = last.astimezone()
-        # Naive, then local again: the clock's change does not move the hour.
-        day = here.replace(tzinfo=None)
-        found = datetime.combine(day, self.at)
-        if found <= day:
-            found += timedelta(days=1)
-        return found.astimezone().astimezone(UTC)
+        today = last.astimezone().date()
+        # Local, so that the hour stays when the clocks change. An hour that comes twice counts the first
+        # time, and one that does not come as that much later, so each day has the time once.
+        days = (datetime.combine(today + timedelta(days=ahead), self.at) for ahead in range(3))
+        return next(day for day in (day.astimezone(UTC) for day in days) if day > last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,8 @@ def plan_of(
 
 def findings(executor: Executor, plan: Plan, every: str | timedelta) -> list[Finding]:
     """What is to be said of a backup that is overdue; ``every`` as the user said it."""
-    last, now = _last(executor, plan), datetime.now(UTC)
+    now = datetime.now(UTC)
+    last = _last(executor, plan, now)
     if last is not None and plan.every.due(last, now) > now:
         return []
     when = "there is none" if last is None else f"the last one is of {last:%Y-%m-%d %H:%M} UTC"
@@ -151,18 +150,20 @@ def _making(executor: Executor, plan: Plan, every: str | timedelta) -> str:
 def due(executor: Executor, plan: Plan, now: datetime | None = None) -> datetime:
     """When the next backup is due; a time that has passed means that it is overdue.
 
-    Only sound backups of this database count.
+    Only sound backups of this database count, and of these none of a time that has not come: it was made
+    while the clock was wrong.
     """
-    return plan.every.due(_last(executor, plan), now or datetime.now(UTC))
+    moment = now or datetime.now(UTC)
+    return plan.every.due(_last(executor, plan, moment), moment)
 
 
-def _last(executor: Executor, plan: Plan) -> datetime | None:
+def _last(executor: Executor, plan: Plan, now: datetime) -> datetime | None:
     if not plan.folder.is_dir():
         return None
     name, engine = name_of(executor.target), executor.engine.name
     found = list_backups(plan.folder, plan.key.identity)
-    own = [backup for backup in found if (backup.engine, backup.database) == (engine, name)]
-    return own[0].created if own else None
+    own = [backup.created for backup in found if (backup.engine, backup.database) == (engine, name)]
+    return next((created for created in own if created is not None and created <= now), None)
 
 
 def run_due(executor: Executor, plan: Plan, now: datetime | None = None) -> Path | None:
@@ -237,6 +238,9 @@ def run_forever(
         now = datetime.now(UTC)
         if next_time > now:
             ended.wait(min(_STEP, (next_time - now).total_seconds()))
+            if datetime.now(UTC) < now:
+                # The clock was set back.
+                next_time = due(executor, plan)
             continue
         try:
             path = run_due(executor, plan)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 STATEMENT_SIZE = 60_000
 _STEP = 10_000
+# The bytes of statements that the driver may keep; what it makes of them takes several times as much.
+_MOST_KEPT = 4 * STATEMENT_SIZE
 _FULL_TEXT = frozenset({"fts3", "fts4", "fts5"})
 _CARRIED = _FULL_TEXT | {"rtree", "rtree_i32"}
 _AWKWARD = re.compile("[\0\ud800-\udfff]")
@@ -349,7 +351,7 @@ def load(
             fulltext.drop(raw.execute, name)
         _drop(raw, named, "table")
         _drop(raw, [] if only else manifest["views"], "view")
-    section = None
+    section, size = None, 0
     for statement in statements:
         if isinstance(statement, Fill):
             if statement.table is None or only in (None, statement.table):
@@ -364,8 +366,10 @@ def load(
             _run_foreign(raw, statement[start.end() :])
         elif only is None or section == ("table", only):
             raw.execute(statement[start.end() :])
-        if len(statement) > 4 * STATEMENT_SIZE:
+        size += len(statement)
+        if size > _MOST_KEPT:
             _let_go_of_texts(raw)
+            size = 0
     if manifest is not None:
         _renew_indexes(raw, [only] if only else manifest["tables"], [] if only else manifest["indexes"])
     for (child, parent), count in (_violations(raw) - before).items():
