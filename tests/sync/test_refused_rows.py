@@ -103,3 +103,29 @@ def test_rows_of_one_table_that_refer_to_each_other(local: holdfast.Database, hu
         local.delete("tree", {"id": id})
     assert sync.run().quarantined == 0
     assert hub.count("tree") == 0
+
+
+def test_a_parent_that_was_removed_takes_no_unsent_child_with_it(
+    local: holdfast.Database, hub: holdfast.Database
+) -> None:
+    local.create_table("teams", {"id": "TEXT PRIMARY KEY"})
+    local.create_table(
+        "people", {"id": "TEXT PRIMARY KEY", "team": "TEXT REFERENCES teams (id) ON DELETE CASCADE"}
+    )
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert("teams", {"id": "t"})
+    sync.run()
+    hub.delete("teams", {"id": "t"})
+    local.insert("people", {"id": "new", "team": "t"})
+    assert sync.run().quarantined == 2
+    assert local.select("people") == [{"id": "new", "team": "t"}]
+    assert {(row.table, row.direction) for row in sync.status().quarantined} == {
+        ("people", "push"),
+        ("teams", "pull"),
+    }
+    local.update("people", {"team": None}, {"id": "new"})
+    sync.run()
+    assert sync.run().quarantined == 0
+    assert local.select("people") == hub.select("people") == [{"id": "new", "team": None}]
+    assert local.count("teams") == 0

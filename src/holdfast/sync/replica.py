@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode
-from holdfast.engines.changes import listed
+from holdfast.engines.changes import listed, matching
 from holdfast.engines.names import quote_identifier
 from holdfast.sync import notes
 from holdfast.sync.hub import Answer, Key
@@ -22,6 +22,8 @@ from holdfast.sync.stage import REFUSALS, Columns, Side, Stage, copy_in, is_empt
 
 AT_ONCE = 2_000
 ALL = 2**62
+HELD = 3
+"""What a staged row says in the place of whether there is one, when it is left as it is."""
 Read = Callable[[], Iterable[Columns]]
 """Rows of the hub by column, each time anew: the key, whether there is a row, and the row."""
 
@@ -172,7 +174,7 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
             name = side.tracked.name
             for key, reason in answer.refused.get(name, {}).items():
                 _put_back(side, key, flight_of.turn, reason)
-        written = take_in(local, {side: partial(_answered, side, answer) for side in sides})
+        written = take_in(local, {side: partial(_answered, side, answer) for side in sides}, sides)
         for side in sides:
             span = answer.own.get(side.tracked.name)
             if span:
@@ -295,12 +297,14 @@ def lift(side: Side, text: str, direction: str) -> None:
 # Taking in
 
 
-def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[Side] = ()) -> int:
+def take_in(
+    local: Executor, incoming: Mapping[Side, Read], among: Sequence[Side], *, whole: Iterable[Side] = ()
+) -> int:
     """Put the hub's rows in the place of those here, but for what was changed here; return how many.
 
     Rows come as columns: the key, whether there is a row, and the row. ``whole`` are tables of which all rows
-    come: what else is here and was not changed here, goes. The transaction is the caller's, and holds the
-    tables.
+    come: what else is here and was not changed here, goes. ``among`` are all tables of the sync. The
+    transaction is the caller's, and holds the tables.
     """
     local.engine.changes.applying(local.run, on=True)
     stages = []
@@ -319,8 +323,10 @@ def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[S
             _add_missing(stage, refused)
         rebase_changed(stage)
         stages.append(stage)
+    held = {stage.name: keep_parents(stage, among) for stage in stages}
     written += settle(stages)
     for stage in stages:
+        stage.refused |= held[stage.name]
         _note_refused(stage)
         stage.drop()
     local.engine.changes.applying(local.run, on=False)
@@ -337,6 +343,37 @@ def _copied(side: Side, read: Read) -> int | None:
             return copy_in(side, (columns[side.width + 1 :] for columns in read()))
     except REFUSALS:
         return None
+
+
+def keep_parents(stage: Stage, among: Sequence[Side]) -> dict[int, str]:
+    """Have rows stay to which one refers that waits to be sent: it might go with them, and nobody would know.
+
+    Return their numbers, with the reason.
+    """
+    tracked, quoted, held = stage.side.tracked, stage.quoted, dict[int, str]()
+    places = {column.name: name for column, name in zip(tracked.key, tracked.keys, strict=True)}
+    for child, columns, keys in _referring(stage.side, among):
+        same = matching(quoted, child.table, [(places[k], c) for k, c in zip(keys, columns, strict=True)])
+        waits = f"SELECT 1 FROM {quote_identifier(child.tracked.log)} AS n WHERE {child.match('n')}"
+        for (number,) in child.executor.rows(
+            f'SELECT {quoted}."n" FROM {quoted} WHERE {quoted}."has" = 0 AND EXISTS '
+            f"(SELECT 1 FROM {child.table} WHERE {same} AND EXISTS ({waits}))"
+        ):
+            held[number] = f"a row of {child.tracked.name!r} that waits to be sent refers to it"
+    for number in held:
+        stage.side.executor.run(f'UPDATE {quoted} SET "has" = {HELD} WHERE "n" = ?', (number,))
+    return held
+
+
+def _referring(parent: Side, among: Sequence[Side]) -> Iterator[tuple[Side, list[str], list[str]]]:
+    """The tables with changes that wait whose foreign keys are on a table's key, and the columns of both."""
+    own = {column.name for column in parent.tracked.key}
+    for child in among:
+        if not has_changes(child, ALL):
+            continue
+        for found in child.executor.engine.catalog.foreign_keys(child.executor.run, child.tracked.name):
+            if found["references"].lower() == parent.tracked.name.lower() and set(found["keys"]) <= own:
+                yield child, found["columns"], found["keys"]
 
 
 def _numbered(side: Side, batches: Iterable[Columns]) -> Iterator[Columns]:
