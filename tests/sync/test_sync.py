@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +149,37 @@ def test_two_filled_databases_become_one(local: holdfast.Database, hub: holdfast
     assert sync.run().conflicts == 1
     assert rows(local) == rows(hub)
     assert [row["name"] for row in rows(hub)] == ["here", "hub", "hub", "x"]
+
+
+def test_a_plain_program_that_replaces_rows_is_noticed(tmp_path: Path) -> None:
+    with holdfast.connect(tmp_path / "a.db") as local, holdfast.connect(tmp_path / "hub.db") as hub:
+        local.execute("CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT UNIQUE)")
+        sync = Sync(local, hub)
+        sync.enable()
+        local.insert_many("users", [{"id": str(i), "name": f"n{i}"} for i in range(5)])
+        sync.run()
+        with closing(sqlite3.connect(tmp_path / "a.db")) as plain, plain:
+            # Each word takes rows away for which SQLite fires no trigger, or goes over what was noted before.
+            plain.execute("UPDATE users SET name = 'first' WHERE id = '0'")
+            plain.execute("INSERT OR REPLACE INTO users VALUES ('0', 'second')")
+            plain.execute("INSERT OR REPLACE INTO users VALUES ('new', 'n1')")
+            plain.execute("UPDATE OR REPLACE users SET name = 'n2' WHERE id = '3'")
+            plain.execute("INSERT OR IGNORE INTO users VALUES ('4', 'ignored')")
+            plain.execute(
+                "INSERT INTO users VALUES ('4', 'x') ON CONFLICT (id) DO UPDATE SET name = 'upserted'"
+            )
+            plain.execute("INSERT INTO users VALUES (NULL, 'without a key')")
+        hub.update("users", {"name": "from the hub"}, {"id": "0"})
+        report = sync.run()
+        assert (report.conflicts, report.quarantined) == (1, 0)
+        (conflict,) = sync.conflicts()
+        # What it was when it was changed first, not in between.
+        assert conflict.base == {"id": "0", "name": "n0"}
+        expected = [
+            {"id": "0", "name": "from the hub"},
+            {"id": "3", "name": "n2"},
+            {"id": "4", "name": "upserted"},
+            {"id": "new", "name": "n1"},
+        ]
+        assert rows(hub, "users") == expected
+        assert [row for row in rows(local, "users") if row["id"]] == expected

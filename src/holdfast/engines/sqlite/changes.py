@@ -9,6 +9,9 @@ from holdfast.engines.changes import APPLYING, UNNOTED, Carried, Tracked, listed
 from holdfast.engines.names import SYNC_PREFIX, quote_identifier
 
 _GUARDS = {"log": APPLYING, "feed": UNNOTED}
+# Of several notes of a row the first stays, whatever the statement that fires a trigger says of conflicts:
+# that rules over OR IGNORE in a trigger, but not over this clause (sqlite3GenerateConstraintChecks).
+_FIRST = {"log": " ON CONFLICT DO NOTHING", "feed": ""}
 _EVENTS = ("replace", "insert", "move", "update", "delete")
 
 
@@ -42,26 +45,30 @@ def _before(table: Tracked) -> str:
 def _triggers(table: Tracked, role: str) -> list[str]:
     own = quote_identifier(table.name)
     old = _note(table, role, "OLD", had=True)
-    new = _note(table, role, "NEW", had=False)
+    new = _new(table, role)
     moved = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in _names(table.key))
     # A hub needs what a row was only where it is gone.
     left = _note(table, role, "OLD", had=True, when=moved)
     put = [old, _note(table, role, "NEW", had=False, when=moved)] if role == "log" else [left, new]
     columns = listed([column.name for column in table.columns])
-    # The conflict clause of the statement that fires a trigger rules in it, so none is relied on here; and no
-    # trigger fires for the rows that OR REPLACE puts away.
+    # No trigger fires for the rows that OR REPLACE puts away, so they are looked for before.
     made = [
-        ("replace", f"BEFORE INSERT ON {own}", _in_the_way(table, role, inserted=True)),
-        ("insert", f"AFTER INSERT ON {own}", [new]),
-        ("update", f"AFTER UPDATE OF {columns} ON {own}", put),
-        ("delete", f"AFTER DELETE ON {own}", [old]),
+        (
+            "replace",
+            f"BEFORE INSERT ON {own}",
+            _is_in_the_way(table),
+            _in_the_way(table, role, inserted=True),
+        ),
+        ("insert", f"AFTER INSERT ON {own}", _is_known("NEW", table), [new]),
+        ("update", f"AFTER UPDATE OF {columns} ON {own}", "1", put),
+        ("delete", f"AFTER DELETE ON {own}", "1", [old]),
     ]
     if in_the_way := _in_the_way(table, role, inserted=False):
-        made.append(("move", f"BEFORE UPDATE ON {own}", in_the_way))
+        made.append(("move", f"BEFORE UPDATE ON {own}", "1", in_the_way))
     return [
-        f"CREATE TRIGGER {_trigger(table, role, event)} {head} "
-        f'WHEN NOT EXISTS (SELECT 1 FROM "{_GUARDS[role]}") BEGIN {"; ".join(notes)}; END'
-        for event, head, notes in made
+        f"CREATE TRIGGER {_trigger(table, role, event)} {head} WHEN {when} "
+        f'AND NOT EXISTS (SELECT 1 FROM "{_GUARDS[role]}") BEGIN {"; ".join(notes)}; END'
+        for event, head, when, notes in made
     ]
 
 
@@ -82,13 +89,34 @@ def _note(table: Tracked, role: str, row: str, *, had: bool, when: str = "1", so
         *(f"{row}.{name}" for name in keys),
         *(f"{row}.{name}" if had else "NULL" for name in others),
     ]
-    notes = quote_identifier(getattr(table, role))
-    known = " AND ".join(f'n."{k}" = {row}.{name}' for k, name in zip(table.keys, keys, strict=True))
-    # A key may hold NULL on SQLite; no other row is found by one, so such a row stays where it is.
-    known_key = " AND ".join(f"{row}.{name} IS NOT NULL" for name in keys)
-    unknown = f" AND NOT EXISTS (SELECT 1 FROM {notes} AS n WHERE {known})" if role == "log" else ""
-    put = f"INSERT INTO {notes} ({listed(columns)}) SELECT {', '.join(values)} {source}"
-    return f"{put}WHERE ({when}) AND {known_key}{unknown}"
+    into = f"INSERT INTO {quote_identifier(getattr(table, role))} ({listed(columns)})"
+    return (
+        f"{into} SELECT {', '.join(values)} {source}WHERE ({when}) AND {_is_known(row, table)}{_FIRST[role]}"
+    )
+
+
+def _new(table: Tracked, role: str) -> str:
+    """The shortest note of a row that was inserted: it is paid for with each."""
+    tried, zero = ('"tried", ', "0, ") if role == "log" else ("", "")
+    values = ", ".join(f"NEW.{name}" for name in _names(table.key))
+    into = f'INSERT INTO {quote_identifier(getattr(table, role))} ({tried}"had", {listed(table.keys)})'
+    return f"{into} VALUES ({zero}0, {values}){_FIRST[role]}"
+
+
+def _is_known(row: str, table: Tracked) -> str:
+    """A key may hold NULL on SQLite; no other row is found by one, so such a row stays where it is."""
+    return " AND ".join(f"{row}.{name} IS NOT NULL" for name in _names(table.key))
+
+
+def _is_in_the_way(table: Tracked) -> str:
+    keys = tuple(column.name for column in table.key)
+    found = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {quote_identifier(table.name)} AS o WHERE "
+        + " AND ".join(f"o.{name} = NEW.{name}" for name in map(quote_identifier, unique))
+        + ")"
+        for unique in (keys, *table.uniques)
+    )
+    return f"({found})"
 
 
 def _in_the_way(table: Tracked, role: str, *, inserted: bool) -> list[str]:
