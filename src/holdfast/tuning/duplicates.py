@@ -35,11 +35,10 @@ def delete_duplicates(
         raise InvalidQuery(f"keep cannot be {keep!r}", hint="use 'first' or 'last'")
     compared = _compared(info, columns)
     locator = executor.engine.upkeep.row_locator(executor.run, info)
-    surplus = _surplus(executor, info, compared, locator, last=keep == "last")
+    condition = _surplus(executor, info, compared, locator, last=keep == "last")
     if dry_run:
-        return int(executor.scalar(f"SELECT count(*) FROM ({surplus}) AS surplus"))
-    sql = f"DELETE FROM {executor.engine.quote(table)} WHERE ({', '.join(locator)}) IN ({surplus})"
-    return executor.run(sql).rowcount
+        return int(executor.scalar(f"SELECT count(*) FROM {executor.engine.quote(table)} WHERE {condition}"))
+    return executor.run(f"DELETE FROM {executor.engine.quote(table)} WHERE {condition}").rowcount
 
 
 def _compared(info: TableInfo, columns: Sequence[str] | str | None) -> list[Column]:
@@ -56,15 +55,20 @@ def _compared(info: TableInfo, columns: Sequence[str] | str | None) -> list[Colu
 def _surplus(
     executor: Executor, info: TableInfo, compared: list[Column], locator: list[str], *, last: bool
 ) -> str:
-    """A query for the places of the rows to remove."""
+    """A condition for the rows to remove."""
     raw, comparable = executor.driver_connection(), executor.engine.upkeep.comparable
     groups = [comparable(raw, column, qualified(info.name, column.name)) for column in compared]
+    if len(locator) == 1 and info.primary_key in ((), (info.rowid_key,)):
+        # The place is the order, too: a third less to sort than by row_number().
+        kept = f"SELECT {'max' if last else 'min'}({locator[0]}) FROM {executor.engine.quote(info.name)}"
+        return f"{locator[0]} NOT IN ({kept} GROUP BY {', '.join(groups)})"
     order = orders(executor, info, list(info.primary_key))
     sequence = [order_sql(executor, info, [item.reversed() if last else item]) for item in order]
     sequence += [f"{place} DESC" if last else place for place in locator]
     places = ", ".join(f"{place} AS p{number}" for number, place in enumerate(locator))
+    chosen = ", ".join(f"p{number}" for number in range(len(locator)))
     return (
-        f"SELECT {', '.join(f'p{number}' for number in range(len(locator)))} FROM (SELECT {places}, "
+        f"({', '.join(locator)}) IN (SELECT {chosen} FROM (SELECT {places}, "
         f"row_number() OVER (PARTITION BY {', '.join(groups)} ORDER BY {', '.join(sequence)}) AS n "
-        f"FROM {executor.engine.quote(info.name)}) AS numbered WHERE n > 1"
+        f"FROM {executor.engine.quote(info.name)}) AS numbered WHERE n > 1)"
     )
