@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -228,6 +231,49 @@ def test_names_are_only_names(db):
     db.create_table(table, {column: str, "n": int})
     db.insert_many(table, [{column: "x", "n": 1}] * 3)
     assert db.delete_duplicates(table, [column]) == 2
+
+
+CHILD = """
+import os, signal, sys, holdfast
+
+def most_memory():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+with holdfast.connect(sys.argv[1]) as db:
+    db.count("t")
+    before = most_memory()
+    if len(sys.argv) > 2:
+        with db.transaction():
+            db.delete_duplicates("t", ["a"])
+            os.kill(os.getpid(), signal.SIGKILL)
+    print(db.delete_duplicates("t", ["a"]), (most_memory() - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
+@pytest.mark.parametrize("has_key", [True, False])
+def test_a_kill_leaves_all_rows_and_memory_stays_flat(db, url, has_key):
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY" if has_key else int, "a": int, "b": str})
+    db.insert_many("t", ({"id": n, "a": n % 90_000, "b": "x" * 50} for n in range(100_000)))
+
+    def child(*more):
+        return subprocess.run(
+            [sys.executable, "-c", CHILD, url, *more],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    assert child("kill").returncode == -signal.SIGKILL
+    assert db.count("t") == 100_000
+    done = child()
+    assert done.returncode == 0, done.stderr
+    removed, mebibytes = map(int, done.stdout.split())
+    assert removed == 10_000
+    assert mebibytes < 64
+    assert sorted(row["id"] for row in db.select("t", ["id"])) == list(range(90_000))
 
 
 values = st.one_of(st.none(), st.integers(-2, 2))
