@@ -88,6 +88,11 @@ class Proxy:
         with self._lock:
             self._rules.append(_Rule(statement.encode(), moment, stall, skip))
 
+    def forget(self) -> None:
+        """Take back faults that have not happened."""
+        with self._lock:
+            self._rules.clear()
+
     def cut(self) -> None:
         """Cut every connection now."""
         with self._lock:

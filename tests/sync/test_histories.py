@@ -121,6 +121,7 @@ class Histories(RuleBasedStateMachine):
     def clone(self, number: int) -> None:
         self.world.clone(self._replica(number))
 
+    @precondition(lambda self: not self.world._open)
     @rule()
     def back_up_hub(self) -> None:
         self.world.back_up_hub()

@@ -210,6 +210,8 @@ class Model:
     """Each deletion, with the ``born`` that it removed as its value."""
     excused: set[str] = field(default_factory=set)
     """Writes that went with a file or a hub that was put back."""
+    void: set[str] = field(default_factory=set)
+    """Those that nobody but the file knew: what they took the place of is there again."""
     may_return: set[str] = field(default_factory=set)
     """Values that a replica brought to a hub which had been put back."""
 
@@ -230,7 +232,7 @@ class Model:
                     self.replaced[str(before[column])].add(value)
 
     def is_replaced(self, value: str) -> bool:
-        return any(op not in self.excused for op in self.replaced[value])
+        return any(op not in self.void for op in self.replaced[value])
 
 
 # Faults
@@ -373,11 +375,9 @@ class World:
     ) -> Any:
         """One run; the report, or ``None`` if a fault ended it."""
         sync = self._sync(replica, runner)
-        with self.commits.during(fault):
+        with self.commits.during(fault), suppress(Killed, CommitUnknown, ConnectionLost):
             try:
                 return sync.run(direction)
-            except (Killed, CommitUnknown, ConnectionLost):
-                return None
             except HubChanged:
                 self._join(replica, sync)
         return None
@@ -510,16 +510,18 @@ class World:
         if replica.backup is None:
             return
         saved, number = replica.backup
-        known = self._known_at_hub()
+        known, gone = self._known_at_hub(), set[str]()
         for value, said in self.model.said.items():
             if said.site == replica.name and said.number > number and value not in known:
-                self.model.excused.add(value)
+                gone.add(value)
         here = {row["born"] for row in self.rows(self.hub).values()}
-        conflicts = {(key, ours) for key, ours, _ in self._conflicts()}
+        undone = {key for key, ours, _ in self._conflicts() if ours is None}
         for op, said in self.model.removed.items():
-            is_known = (said.value in known and said.value not in here) or (said.key, None) in conflicts
+            is_known = (said.value in known and said.value not in here) or said.key in undone
             if said.site == replica.name and said.number > number and not is_known:
-                self.model.excused.add(op)
+                gone.add(op)
+        self.model.excused |= gone
+        self.model.void |= gone
         replica.close()
         replica.place.restore(saved)
 

@@ -16,7 +16,7 @@ from holdfast.sync import notes, setup
 from holdfast.sync.hub import gone_since
 from holdfast.sync.merge import POLICIES, Policy
 from holdfast.sync.notes import Entry, SharedEntry
-from holdfast.sync.replica import Flight, flight, hold, take_for_known
+from holdfast.sync.replica import Flight, flight, hold, take_for_known, take_for_removed
 from holdfast.sync.setup import Agreed, Wish
 from holdfast.sync.stage import Side
 
@@ -324,6 +324,7 @@ def new_identity(local: Executor, hub: Executor) -> str:
         )
         local.run(f"DELETE FROM {notes.OWN}")
         for ours, theirs in pairs:
+            take_for_removed(ours)
             for key, image in gone_since(theirs, positions[ours.tracked.name] or 0):
                 take_for_known(ours, key, image)
     return replica

@@ -262,6 +262,16 @@ def take_for_known(side: Side, key: Key, image: Image) -> None:
         )
 
 
+def take_for_removed(side: Side) -> None:
+    """Have rows that came and went here be sent as removed: the hub may have had them from a copy of this."""
+    tracked = side.tracked
+    log = quote_identifier(tracked.log)
+    side.executor.run(
+        f'UPDATE {log} SET "had" = 1 WHERE "had" = 0 '
+        f"AND NOT EXISTS (SELECT 1 FROM {side.table} WHERE {side.match(log)})"
+    )
+
+
 def _noted(side: Side, image: Image) -> list[Any]:
     """The values of an image as the notes have them, but for the key."""
     return [

@@ -1,0 +1,86 @@
+"""What a round costs: nothing of it grows with the rows that did not change, and memory stays flat."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from engines.test_statements import counted
+from holdfast.sync import Sync
+
+Opened = Callable[[str], holdfast.Database]
+COLUMNS = {"id": "TEXT PRIMARY KEY", "name": "TEXT", "score": "REAL"}
+
+
+def rows(first: int, last: int) -> list[dict[str, object]]:
+    return [{"id": f"r{n:07}", "name": f"run {n}", "score": n / 7} for n in range(first, last)]
+
+
+def _statements(
+    sync: Sync, local: holdfast.Database, hub: holdfast.Database, engines: tuple[str, str], folder: Path
+) -> tuple[int, int]:
+    (folder / "here").mkdir(exist_ok=True), (folder / "there").mkdir(exist_ok=True)
+    with (
+        counted(local, folder / "here", engines[0]) as here,
+        counted(hub, folder / "there", engines[1]) as there,
+    ):
+        sync.run()
+    return len(here), len(there)
+
+
+def test_a_quiet_round_is_the_same_statements_however_many_rows_there_are(
+    way: tuple[str, str], opened: Opened, tmp_path: Path
+) -> None:
+    local, hub = opened(way[0]), opened(way[1])
+    local.create_table("runs", COLUMNS)
+    sync = Sync(local, hub)
+    sync.enable()
+    found = []
+    for first, last in ((0, 10), (10, 5_000)):
+        local.insert_many("runs", rows(first, last))
+        sync.run(), sync.run()
+        found.append(_statements(sync, local, hub, way, tmp_path))
+    assert found[0] == found[1]
+    assert sum(found[0]) < 120
+
+
+@pytest.mark.parametrize("way", ["sqlite-postgres", "sqlite-sqlite"])
+def test_a_change_of_one_row_is_the_same_statements_however_many_rows_there_are(
+    way: str, opened: Opened, tmp_path: Path
+) -> None:
+    engines = (way.split("-")[0], way.split("-")[1])
+    local, hub = opened(engines[0]), opened(engines[1])
+    local.create_table("runs", COLUMNS)
+    sync = Sync(local, hub)
+    sync.enable()
+    found = []
+    for first, last in ((0, 10), (10, 5_000)):
+        local.insert_many("runs", rows(first, last))
+        sync.run(), sync.run()
+        local.update("runs", {"name": f"changed {last}"}, {"id": "r0000001"})
+        found.append(_statements(sync, local, hub, engines, tmp_path))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("way", ["sqlite-postgres", "sqlite-sqlite"])
+def test_memory_stays_flat(way: str, opened: Opened) -> None:
+    """A first sync of 50,000 rows, there and to another replica, takes no more than that of a batch."""
+    engines = way.split("-")
+    local, other, hub = opened(engines[0]), opened(engines[0]), opened(engines[1])
+    local.create_table("runs", COLUMNS)
+    local.insert_many("runs", rows(0, 50_000))
+    mine, theirs = Sync(local, hub), Sync(other, hub)
+    mine.enable(), theirs.enable()
+    for sync in (mine, theirs):
+        tracemalloc.start()
+        try:
+            sync.run()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 24 * 2**20, f"{peak / 2**20:.1f} MiB"
+    assert other.count("runs") == 50_000
