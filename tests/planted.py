@@ -65,8 +65,13 @@ def dropped(*names: str) -> Found:
 
 
 def lost(name: str, table: str, column: str) -> Found:
-    """It is to go, and nothing is to take its place."""
-    return lambda advices: dropped(name)(advices) and not index(table, column)(advices)
+    """It is to go, and nothing that holds its column is to take its place."""
+
+    def found(advices: list[Advice]) -> bool:
+        made = [advice for advice in advices if advice.action == "create" and advice.table == table]
+        return dropped(name)(advices) and all(column not in advice.columns for advice in made)
+
+    return found
 
 
 def both_dropped(one: str, other: str) -> Found:
