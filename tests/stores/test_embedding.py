@@ -230,3 +230,31 @@ def test_a_memory_whose_vectors_a_server_makes(opened, by_vector):
         assert store.size() == len(TEXTS)
         # What is known is found without the server.
         assert store.query("number 7")[0].record.text == TEXTS[7]
+
+
+def test_vectors_of_a_wrong_dimension_are_not_kept_and_the_next_try_is_right(opened, by_vector):
+    embed = Costly()
+    store = opened(embed=embed)
+    store.insert(Passage("the first"))
+    right, embed._embed = embed._embed, HashingEmbedder(16)
+    for call in (store.insert, store.upsert, lambda passage: store.query(passage.text)):
+        with pytest.raises(ValueRefused, match="numbers"):
+            call(Passage("tea"))
+    embed._embed = right
+    assert [hit.record.text for hit in store.query("tea", top_k=1)] == ["the first"]
+    store.insert(Passage("tea"))
+    assert store.query("tea")[0].record.text == "tea"
+    # Kept before the dimension was known: it is made again.
+    EmbeddingCache(store._executor, store.user_id, "costly", 1000).keep(
+        {"later": HashingEmbedder(16)(["later"])[0]}
+    )
+    store.insert(Passage("later"))
+    other = opened(embed=Costly())
+    assert other.query("later")[0].record.text == "later"
+
+
+def test_an_embedder_that_gives_nothing_is_named(opened):
+    store = opened(embed=lambda texts: None)
+    with pytest.raises(ValueRefused, match="NoneType"):
+        store.insert(Passage("tea"))
+    assert store.size() == 0

@@ -44,21 +44,21 @@ class Embedding:
         """Know no dimension any more, after the store was dropped."""
         self._agreed.clear()
 
-    def filled(self, records: Sequence[Record]) -> list[Record]:
-        """The records, with vectors for those that want one."""
+    def filled(self, records: Sequence[Record], dimension: int | None = None) -> list[Record]:
+        """The records, with vectors for those that want one; ``dimension`` is that of the store, if known."""
         found = list(records)
         if self.embed is not None:
             wanted = [at for at, record in enumerate(found) if _wants_vector(record)]
-            vectors = self.of_texts([getattr(found[at], "text", "") for at in wanted])
+            vectors = self.of_texts([getattr(found[at], "text", "") for at in wanted], dimension)
             for at, vector in zip(wanted, vectors, strict=True):
                 found[at] = changed(found[at], embedding=vector)
         return found
 
-    def of_texts(self, texts: Sequence[str]) -> list[Vector]:
+    def of_texts(self, texts: Sequence[str], dimension: int | None = None) -> list[Vector]:
         """What the embedder makes of texts that are to be found, checked."""
         if not texts or self.embed is None:
             return []
-        return vectors_of(self.embed, as_documents(self.embed, texts), self._kept)
+        return vectors_of(self.embed, as_documents(self.embed, texts), self._kept, dimension)
 
     def asked(self, text: str | None, vector: Any, dimension: int | None, model: str | None = None) -> Vector:
         """The vector of a query, by a model or by the embedder's own."""
@@ -71,7 +71,7 @@ class Embedding:
         else:
             (query,) = as_queries(self.embed, [storable(text or "")])
             if self._kept is not None:
-                found = self._kept.asked(self.embed, query)
+                found = self._kept.asked(self.embed, query, dimension)
             else:
                 (found,) = vectors_of(self.embed, [query])
         if dimension is not None and len(found) != dimension:

@@ -337,7 +337,7 @@ class SQLStore:
             except ValueRefused as exc:
                 exc.row_number = number
                 raise
-        return self._embedding.filled(records)
+        return self._embedding.filled(records, self._embedding.known(self._shape().layout))
 
     def _agree_on(self, dimension: int | None) -> None:
         if not self._executor.in_transaction:

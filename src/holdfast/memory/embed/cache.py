@@ -44,15 +44,20 @@ class EmbeddingCache:
         self._lock = threading.Lock()
         self._unpruned = 0
 
-    def asked(self, embed: Embed, text: str) -> Vector:
-        """The vector of a query, kept in this process alone: who only reads waits for no writer."""
+    def asked(self, embed: Embed, text: str, dimension: int | None = None) -> Vector:
+        """The vector of a query, kept in this process alone: who only reads waits for no writer.
+
+        One of another ``dimension`` than the others is not kept.
+        """
         with self._lock:
             if text in self._recent:
                 self._recent.move_to_end(text)
                 return self._recent[text]
         vector = self.find([text]).get(text)
-        if vector is None:
+        if vector is None or dimension not in (None, len(vector)):
             (vector,) = vectors_of(embed, [text])
+        if dimension not in (None, len(vector)):
+            return vector
         with self._lock:
             self._recent[text] = vector
             if len(self._recent) > _RECENT:
@@ -117,7 +122,8 @@ class EmbeddingCache:
         ]
         sql = (
             f'INSERT INTO "{TABLE}" ("user_id", "model", "sha256", "embedding", "dimension", "made_at") '
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            'VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT ("user_id", "model", "sha256") DO UPDATE SET '
+            '"embedding" = excluded."embedding", "dimension" = excluded."dimension"'
         )
         # In one order, so that two writers do not wait for each other.
         self._executor.send_many(self._executor.native(sql), sorted(rows, key=lambda row: row[2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from holdfast.errors import ConfigurationError, ValueRefused
@@ -43,19 +43,25 @@ def _after(embed: Embed, name: str, texts: Sequence[str]) -> list[str]:
     return [prefix + text for text in texts]
 
 
-def vectors_of(embed: Embed, texts: Sequence[str], kept: Kept | None = None) -> list[Vector]:
+def vectors_of(
+    embed: Embed, texts: Sequence[str], kept: Kept | None = None, dimension: int | None = None
+) -> list[Vector]:
     """What an embedder makes of texts; what ``kept`` has is not made again.
 
-    Each batch is kept as it comes, so that work which is cut off does not begin anew.
+    Each batch is kept as it comes, so that work which is cut off does not begin anew. Where the ``dimension``
+    is known, a vector of another one is neither taken from there nor kept.
 
     Raises:
         ValueRefused: if there are more or fewer vectors than texts, or one is none.
     """
     wanted = list(dict.fromkeys(texts))
     found = kept.find(wanted) if kept is not None else {}
+    if dimension is not None:
+        found = {text: vector for text, vector in found.items() if len(vector) == dimension}
     for some in _batches([text for text in wanted if text not in found], embed):
         made = dict(zip(some, _made(embed, some), strict=True))
-        if kept is not None:
+        is_right = dimension is None or all(len(vector) == dimension for vector in made.values())
+        if kept is not None and is_right:
             kept.keep(made)
         found.update(made)
     return [found[text] for text in texts]
@@ -68,7 +74,10 @@ def _batches(texts: list[str], embed: Embed) -> Iterator[list[str]]:
 
 
 def _made(embed: Embed, texts: list[str]) -> list[Vector]:
-    found = list(embed(texts))
+    answer = embed(texts)
+    if not isinstance(answer, Iterable):
+        raise ValueRefused(f"the embedder gave no vectors, but {type(answer).__name__}")
+    found = list(answer)
     if len(found) != len(texts):
         raise ValueRefused(f"the embedder gave {len(found)} vectors for {len(texts)} texts")
     return [as_vector(vector) for vector in found]
