@@ -658,3 +658,13 @@ def test_the_digits_of_a_decimal_column_are_known_in_a_query_too(db):
     assert table["n"].to_pylist() == [None, Decimal("1.50")]
     total = db.to_arrow("SELECT n * 2 AS n FROM t WHERE n IS NOT NULL")["n"].to_pylist()
     assert [float(value) for value in total] == [3.0]
+
+
+def test_a_time_with_a_zone_is_refused_where_arrow_would_lose_the_zone(db, engine_name, tmp_path):
+    if engine_name == "sqlite":
+        pytest.skip("it has no such type")
+    db.execute("CREATE TABLE z (t timetz)")
+    db.execute("INSERT INTO z VALUES ('03:04:05+02')")
+    for call in (db.to_arrow, lambda table: db.export(table, tmp_path / "z.parquet")):
+        with pytest.raises(errors.NotSupported, match="time with a zone"):
+            call("z")

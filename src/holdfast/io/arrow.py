@@ -209,6 +209,8 @@ class _Out:
             value is not None and (value.tzinfo is None) is not (kind == "timestamp") for value in values
         ):
             self.refuse("datetime with a zone" if kind == "timestamp" else "datetime without a zone")
+        if kind == "time" and any(value is not None and value.tzinfo is not None for value in values):
+            self.refuse("time with a zone")
         try:
             if convert is not None:
                 values = [None if value is None else convert(value) for value in values]
