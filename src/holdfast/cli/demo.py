@@ -97,7 +97,8 @@ def _draw(db: Database, hours: list[dict[str, Any]], folder: Path) -> list[tuple
 
     picture, diagram = folder / "delay_by_hour.png", folder / "schema.png"
     chart.draw(hours, picture)
-    holdfast.inspect(db).generate_schema_diagram(diagram, [source.table for source in flights.SOURCES])
+    names = [source.table for source in flights.SOURCES]
+    holdfast.inspect(db).generate_schema_diagram(diagram, names, columns="all")
     return [("chart", _sized(picture)), ("diagram", _sized(diagram))]
 
 
