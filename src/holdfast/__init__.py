@@ -15,6 +15,8 @@ from holdfast._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from IPython.core.interactiveshell import InteractiveShell
+
     from holdfast.database import Database, Table
     from holdfast.errors import Error
     from holdfast.inspection import Inspector
@@ -192,3 +194,17 @@ def install_as(name: str) -> None:
     from holdfast.alias import install
 
     install(name, sys.modules[__name__])
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """``%load_ext holdfast``: ``%hf`` and ``%%hf`` run SQL in a notebook (extra ``notebook``)."""
+    from holdfast.notebook import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """``%unload_ext holdfast``."""
+    from holdfast.notebook import unload
+
+    unload(shell)

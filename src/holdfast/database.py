@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from holdfast.core import bulk, health, indexes, paging, query, rows, schema, transaction
+from holdfast.core import bulk, health, indexes, paging, preview, query, rows, schema, transaction
 from holdfast.core.executor import Executor
 from holdfast.core.health import Health
 from holdfast.core.paging import Page
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import sqlalchemy
     from numpy.typing import NDArray
+    from opentelemetry.trace import TracerProvider
 
     from holdfast.backup.listing import Backup
     from holdfast.backup.retention import Pruned
@@ -71,6 +72,15 @@ class Table:
 
     def __repr__(self) -> str:
         return f"<Table {self.name!r}>"
+
+    def _repr_html_(self) -> str | None:
+        """The first rows as an HTML table, which Jupyter shows; ``None`` where there is no such table."""
+        try:
+            columns = [column["name"] for column in self.get_columns()]
+            shown = [tuple(row.values()) for row in self.select(limit=preview.MOST_ROWS)]
+        except Error:
+            return None
+        return preview.table(columns, shown, f"{self.name}: the first {len(shown)} rows")
 
     def insert(self, row: Row, *, idempotency_key: str | None = None) -> Any:
         """Write one row and return its primary key (a tuple if it has several columns).
@@ -529,6 +539,8 @@ class Database:
         self._handles: dict[str, Table] = {}
         self._slow_log: SlowLog | None = None
         self.record_queries(bool(options.get("slow_log")))
+        self._is_traced = False
+        self.trace_queries(bool(options.get("telemetry")))
         try:
             self._executor.session()
             self._executor.pass_on()
@@ -1265,6 +1277,23 @@ class Database:
 
             self._slow_log = SlowLog(self._engine.lexicon)
         watch(self._executor, None if self._slow_log is None else self._slow_log.note)
+
+    def trace_queries(self, on: bool = True, *, tracer_provider: TracerProvider | None = None) -> None:
+        """Begin to make an OpenTelemetry span of every statement, in all threads, or end it.
+
+        ``connect(url, telemetry=True)`` begins at once. Spans follow the semantic conventions for databases
+        and hold no value of a statement; without a ``tracer_provider`` the global one makes them. Off, it
+        costs nothing. Needs the extra ``telemetry``.
+
+        Raises:
+            MissingDependency: if OpenTelemetry's API is not installed.
+        """
+        if not on and not self._is_traced:
+            return
+        from holdfast.tuning import telemetry
+
+        telemetry.trace(self._executor, on, tracer_provider)
+        self._is_traced = on
 
     def slow_queries(
         self, limit: int | None = 20, *, plans: bool = False, source: str | None = None

@@ -115,6 +115,7 @@ _OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "max_overflow": as_overflow,
     "pool_timeout": as_seconds,
     "slow_log": as_flag,
+    "telemetry": as_flag,
 }
 POSTGRES_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     **_OPTIONS,

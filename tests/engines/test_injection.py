@@ -349,7 +349,8 @@ def test_a_hostile_text_that_names_nothing(t: Database, tmp_path: Path) -> None:
 
 WITHOUT_TEXT = {
     *("health", "wait_until_ready", "close", "commit", "rollback", "list_tables", "list_views"),
-    *("vacuum", "analyze", "optimize", "get_stats", "record_queries", "slow_queries", "doctor"),
+    *("vacuum", "analyze", "optimize", "get_stats", "record_queries", "trace_queries"),
+    *("slow_queries", "doctor"),
 }
 """What takes nothing that could become SQL."""
 

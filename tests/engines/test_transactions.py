@@ -446,6 +446,7 @@ CALLS: dict[str, Callable[[Database, Path], Any]] = {
     "delete_duplicates": lambda db, tmp: db.delete_duplicates("spare", ["b"]),
     "explain": lambda db, tmp: db.explain("DELETE FROM t", analyze=True),
     "record_queries": lambda db, tmp: db.record_queries(),
+    "trace_queries": lambda db, tmp: db.trace_queries(),
     "slow_queries": lambda db, tmp: (db.record_queries(), db.slow_queries(plans=True)),
     "suggest_indexes": lambda db, tmp: db.suggest_indexes(["SELECT * FROM t WHERE v = ?"]),
     "doctor": lambda db, tmp: db.doctor(),

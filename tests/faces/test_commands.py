@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+import runpy
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ import pytest
 
 import cli
 import holdfast
+from holdfast import memory
 from holdfast.cli import families
 from terminal import PATIENCE, PROGRAM, Terminal
 
@@ -63,6 +68,24 @@ def test_every_command_and_option_says_what_it_does_and_shows_an_example(words: 
         given = shlex.split(line.partition("holdfast ")[2])
         assert tuple(given[: len(words)]) == words
         command.make_context(words[-1], given[len(words) :])
+
+
+def test_every_verb_has_a_command_or_a_reason() -> None:
+    verbs = runpy.run_path(str(Path(holdfast.__file__).parents[2] / "docs" / "cli.py"))["VERBS"]
+    public = {f"db.{name}" for name in vars(holdfast.Database) if not name.startswith("_")}
+    public |= {f"memory.{name}" for name, found in vars(memory.SQLStore).items() if is_verb(name, found)}
+    public |= {f"memory.{name}" for name in memory.__all__ if is_verb(name, getattr(memory, name))}
+    public |= {f"holdfast.{name}" for name in holdfast.__all__ if is_verb(name, getattr(holdfast, name))}
+    assert sorted(public - set(verbs)) == []
+    assert sorted(set(verbs) - public - {"memory.get_db_model"}) == []
+    for verb, carried in verbs.items():
+        assert carried, verb
+        if not isinstance(carried, str):
+            assert [name for name in carried if tuple(name.split()) not in COMMANDS] == [], verb
+
+
+def is_verb(name: str, found: Any) -> bool:
+    return inspect.isfunction(found) and not name.startswith("_")
 
 
 def test_the_families_name_the_commands_of_their_modules() -> None:
@@ -139,6 +162,47 @@ def pager(tmp_path: Path) -> str:
     return str(program)
 
 
+@pytest.fixture
+def bash(tmp_path: Path) -> Callable[[str], list[str]]:
+    """What bash offers behind a line, with our script for it, and the program by its name."""
+    if shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    program = tmp_path / "bin" / "holdfast"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    program.chmod(0o755)
+    script = run("--show-completion", "bash", env=COMPLETES)
+    assert script.returncode == 0
+
+    def offered(line: str) -> list[str]:
+        words = line.split(" ")
+        code = (
+            f"{script.stdout}\n"
+            f"COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}\n"
+            "_holdfast_completion holdfast\nprintf '%s\\n' \"${COMPREPLY[@]}\""
+        )
+        env = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, env=env, timeout=PATIENCE)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    return offered
+
+
+# The shell is named, not looked for: the tests may run below another one.
+COMPLETES = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+
+
+def test_bash_completes_commands_options_and_tables(bash: Callable[[str], list[str]], file: str) -> None:
+    assert bash("holdfast ta") == ["tables"]
+    assert bash("holdfast memory rec") == ["recall"]
+    assert "--param" in bash(f"holdfast query {file} --pa")
+    assert bash(f"holdfast schema {file} ") == ["runs"]
+    assert bash(f"holdfast select {file} r") == ["runs"]
+    assert bash("holdfast select absent.db r") == []
+    assert not Path("absent.db").exists()
+
+
 def test_long_output_on_a_terminal_goes_through_the_pager(file: str, pager: str) -> None:
     sql = "SELECT id FROM runs LIMIT {}"
     long = Terminal("query", file, sql.format(100), env={"PAGER": pager}).rest()
@@ -187,3 +251,28 @@ def test_a_narrow_terminal_gets_whole_lines(file: str, tmp_path: Path) -> None:
         if words[0] == "query":
             assert max(map(len, shown.splitlines())) <= 40
             assert "value 299 value 299" in re.sub(r"\s+", " ", shown)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tables", "{file}"],
+        ["select", "{file}", "runs", "--csv"],
+        ["select", "{file}", "runs", "--json"],
+        ["summary", "{file}"],
+        ["query", "{file}", "SELECT a.id FROM runs a, runs b"],
+        ["--help"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_closed_pipe_is_no_traceback(words: list[str], file: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*PROGRAM, *(word.format(file=file) for word in words)],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")

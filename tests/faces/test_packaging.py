@@ -18,7 +18,7 @@ import holdfast
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-LATER = {"notebook", "telemetry"}
+LATER: set[str] = set()
 """Extras that nothing uses yet."""
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 

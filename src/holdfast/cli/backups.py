@@ -64,6 +64,7 @@ def backup(
             metavar="FILE", help="The backup to write; with --every the folder.", show_default=False
         ),
     ],
+    table: Annotated[str | None, typer.Option(metavar="TABLE", help="Only this table.")] = None,
     every: Every = None,
     keep_last: KeepLast = 0,
     keep_daily: KeepDaily = 0,
@@ -88,9 +89,17 @@ def backup(
             raise InvalidQuery(
                 "the --keep options need --every", hint="holdfast prune FOLDER removes old ones"
             )
+        keys = recipient or None
         with opening.to_read(url) as db:
-            print(f"wrote {db.backup_database(path, recipients=recipient or None)}")
+            made = (
+                db.backup_table(table, path, recipients=keys)
+                if table is not None
+                else db.backup_database(path, recipients=keys)
+            )
+            print(f"wrote {made}")
         return
+    if table is not None:
+        raise InvalidQuery("--every makes backups of the whole database", hint="leave --table out")
     options = {**keep, "extension": extension, **_key(recipient, identity)}
     _make_and_watch(url, path, every, options)
 

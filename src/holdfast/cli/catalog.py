@@ -36,7 +36,13 @@ def counted(db: Database) -> list[tuple[str, int]]:
 def schema(
     url: opening.URL,
     table: Annotated[
-        str | None, typer.Argument(metavar="TABLE", help="One table; without it, all.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="TABLE",
+            help="One table; without it, all.",
+            show_default=False,
+            autocompletion=opening.tables_of,
+        ),
     ] = None,
     as_json: AsJson = False,
     as_sql: Annotated[bool, typer.Option("--sql", help="Print CREATE statements.")] = False,

@@ -17,15 +17,21 @@ from holdfast.cli.pager import paged
 FAMILIES = {
     "Look": {"catalog": "tables schema summary inspect diagram"},
     "Ask": {"query": "query", "shell": "shell", "search": "search"},
+    "Rows": {"rows": "select insert update delete"},
+    "Schema": {
+        "shaping": "create-table drop-table rename-table add-column drop-column rename-column alter-column "
+        "add-foreign-key create-index drop-index disable-search"
+    },
     "Tune": {"insight": "explain suggest doctor"},
     "Files and other databases": {"transfer": "export import", "copying": "copy", "comparing": "diff"},
+    "Upkeep": {"upkeep": "vacuum analyze optimize delete-duplicates slow-queries health"},
     "Backups": {"backups": "backup verify restore backups prune schedule"},
     "See it work": {"demo": "demo"},
 }
 """The headings of the help, the modules below each, and the commands of each module."""
 GROUPS = {"agents": ("agents",), "memory": ("memory", "remembered", "keeping"), "sync": ("sync",)}
 """Groups of commands, and the modules that have them; the first one has the group."""
-PAGED = frozenset({"Look", "Ask", "Tune", "diff", "memory"})
+PAGED = frozenset({"Look", "Ask", "select", "Tune", "diff", "memory"})
 """What reads and then prints, so that a pager may stand behind it."""
 LIVE = frozenset({"shell"})
 """What talks while it runs."""

@@ -11,6 +11,18 @@ import typer
 if TYPE_CHECKING:
     from holdfast.database import Database
 
+
+def tables_of(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The tables that a name on the command line may become, for a shell; none if that cannot be had."""
+    from holdfast import connect
+
+    try:
+        with connect(ctx.params["url"], read_only=True, timeout=1) as db:
+            return [name for name in db.list_tables() if name.startswith(incomplete)]
+    except Exception:
+        return []
+
+
 URL = Annotated[
     str,
     typer.Argument(
@@ -47,6 +59,17 @@ def to_rehearse(url: str) -> Database:
     import holdfast
 
     return holdfast.connect(":memory:") if is_new_file(url) else to_change(url)
+
+
+@contextmanager
+def rehearsing(url: str) -> Iterator[Database]:
+    """The database in a transaction that is rolled back when the block ends."""
+    with to_rehearse(url) as db:
+        db.begin_transaction()
+        try:
+            yield db
+        finally:
+            db.rollback()
 
 
 @contextmanager

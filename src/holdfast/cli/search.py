@@ -8,11 +8,12 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsJson, printable, show, write_json
+from holdfast.cli.rows import Table
 
 
 def search(
     url: opening.URL,
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="The table.", show_default=False)],
+    table: Table,
     text: Annotated[
         str,
         typer.Argument(

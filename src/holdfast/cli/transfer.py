@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsJson, write_json
 from holdfast.errors import InvalidQuery
-
-if TYPE_CHECKING:
-    from holdfast.database import Database
 
 FORMATS = "csv|tsv|jsonl|json|parquet|feather"
 Format = Annotated[
@@ -73,7 +68,14 @@ def export(
 
 def import_(
     url: opening.URL,
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="Created from the data if it is missing.")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="Created from the data if it is missing.",
+            autocompletion=opening.tables_of,
+        ),
+    ],
     path: Annotated[Path, typer.Argument(metavar="FILE", help="- is the input of this command.")],
     if_exists: Annotated[
         str, typer.Option(metavar="append|fail|replace", help="What to do with a table that is there.")
@@ -111,7 +113,7 @@ def import_(
     if dry_run and (resume or rejects):
         raise InvalidQuery("a dry run takes all back", hint="leave out resume= and rejects=")
     options = _given(rejects=rejects, delimiter=_one(delimiter), null=null, encoding=encoding)
-    with _rehearsing(url) if dry_run else opening.to_fill(url) as db:
+    with opening.rehearsing(url) if dry_run else opening.to_fill(url) as db:
         rows = formats.load(
             db._executor,
             table,
@@ -138,17 +140,6 @@ def _given(**options: Any) -> dict[str, Any]:
 def _one(delimiter: str | None) -> str | None:
     # A shell has no easy way to write a tab.
     return "\t" if delimiter == "\\t" else delimiter
-
-
-@contextmanager
-def _rehearsing(url: str) -> Iterator[Database]:
-    """The database in a transaction that is rolled back when the block ends."""
-    with opening.to_rehearse(url) as db:
-        db.begin_transaction()
-        try:
-            yield db
-        finally:
-            db.rollback()
 
 
 import_.__name__ = "import"

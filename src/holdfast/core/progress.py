@@ -1,4 +1,4 @@
-"""Progress bars for anything long: on a terminal, silent everywhere else."""
+"""Progress bars for anything long: on a terminal and in a notebook, silent everywhere else."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def track(
 ) -> Iterator[Advance | None]:
     """Give a function that moves a bar on by so many rows, or ``None`` where no bar is shown.
 
-    ``show=None`` means: if standard error is a terminal.
+    ``show=None`` means: if standard error is a terminal, or this is a notebook.
     """
-    if not (sys.stderr.isatty() if show is None else show):
+    if not (sys.stderr.isatty() or "ipykernel" in sys.modules if show is None else show):
         yield None
         return
     from rich.console import Console

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from holdfast.core import preview
 from holdfast.core import rows as row_verbs
 from holdfast.core.executor import Executor, each
 from holdfast.core.shapes import Shape, shape
@@ -90,6 +91,13 @@ class Result:
         """The same result, which ``frame`` makes a DataFrame of when it is asked for one."""
         self._frame = frame
         return self
+
+    def _repr_html_(self) -> str:
+        """The first rows as an HTML table, which Jupyter shows."""
+        total = len(self.tuples)
+        shown = self.tuples[: preview.MOST_ROWS]
+        note = f"{total:,} rows" if len(shown) == total else f"the first {len(shown)} of {total:,} rows"
+        return preview.table(self.columns, shown, note)
 
     def __repr__(self) -> str:
         return f"<Result of {len(self.tuples)} rows, {len(self.columns)} columns>"

@@ -11,20 +11,31 @@ from holdfast.engines.base import Cursor
 
 Observe = Callable[[tuple[str, float, int]], Any]
 """Takes the statement in the driver's text, which holds no parameter, its seconds and its rows."""
+Doors = dict[str, Callable[..., Any]]
+DOORS = ("send", "fetch", "send_many", "stream")
 
 
 def watch(executor: Executor, observe: Observe | None) -> None:
-    """Call ``observe`` after each statement, also after one that failed, with ``None`` nobody any more.
+    """Call ``observe`` after each statement, also after one that failed, with ``None`` nobody any more."""
+    surround(executor, "watch", None if observe is None else lambda plain: _doors(plain, observe))
 
-    It stands around the executor's own three doors only while somebody wants to know.
+
+def surround(executor: Executor, by: str, make: Callable[[Executor], Doors] | None) -> None:
+    """Put doors that ``make`` gives around the executor's own, or with ``None`` take those of ``by`` away.
+
+    They stand there only while somebody wants to know. Those of several stand one around the other.
     """
-    for door in ("send", "fetch", "send_many"):
-        executor.__dict__.pop(door, None)
-    if observe is not None:
-        vars(executor).update(_doors(executor, observe))
+    around: dict[str, Callable[[Executor], Doors]] = vars(executor).setdefault("_around", {})
+    around.pop(by, None)
+    if make is not None:
+        around[by] = make
+    for door in DOORS:
+        vars(executor).pop(door, None)
+    for one in around.values():
+        vars(executor).update(one(executor))
 
 
-def _doors(executor: Executor, observe: Observe) -> dict[str, Callable[..., Any]]:
+def _doors(executor: Executor, observe: Observe) -> Doors:
     plain_send, plain_fetch, plain_many = executor.send, executor.fetch, executor.send_many
 
     def send(native: str, params: Sequence[Any] = ()) -> Cursor:
