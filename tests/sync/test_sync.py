@@ -183,3 +183,17 @@ def test_a_plain_program_that_replaces_rows_is_noticed(tmp_path: Path) -> None:
         ]
         assert rows(hub, "users") == expected
         assert [row for row in rows(local, "users") if row["id"]] == expected
+
+
+def test_the_tables_of_an_application_of_agents(tmp_path: Path) -> None:
+    from holdfast.agents.crud import skills
+    from holdfast.agents.models.base import metadata
+
+    with holdfast.connect(tmp_path / "a.db") as local, holdfast.connect(tmp_path / "hub.db") as hub:
+        metadata.create_all(local.engine)
+        local._executor.forget()
+        sync = Sync(local, hub)
+        assert {"users", "threads", "messages", "hf_checkpoints"} <= set(sync.enable())
+        skills.create(local, {"name": "search", "description": "Looks things up."})
+        assert sync.run().pushed == 1
+        assert hub.select("skills") == local.select("skills") != []
