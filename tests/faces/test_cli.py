@@ -45,11 +45,11 @@ def output(*arguments: str) -> str:
     return done.stdout
 
 
-def refusal(code: int, *arguments: str, cwd: Path | None = None) -> str:
+def refusal(code: int, *arguments: str, cwd: Path | None = None, lines: int = 1) -> str:
     done = run(*arguments, cwd=cwd) if cwd else call(*arguments)
     assert (done.returncode, done.stdout) == (code, ""), done
     assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("\n") == lines
     return done.stderr
 
 
@@ -245,7 +245,7 @@ def test_other_programs_are_told_when_to_call(filled, tmp_path, engine_name):
 
 def test_mistakes_are_one_line_that_helps(filled):
     assert "runs" in refusal(1, "schema", filled, "rums")
-    assert "syntax" in refusal(1, "query", filled, "SELEC 1")
+    assert "syntax" in refusal(1, "query", filled, "SELECT 1 FORM runs", lines=3)  # a mark below the place
     assert ":top" in refusal(1, "query", filled, "SELECT :top")
     assert "--help" in refusal(2, "query", filled)
     assert "--help" in refusal(2, "query", filled, "SELECT 1", "--param", "top")

@@ -12,6 +12,8 @@ from engines.test_injection import HOSTILE
 from holdfast.cli import main
 
 CANARY = [{"id": 1, "v": "alive"}]
+# One hostile text is the canary's own name: importing into it is what it says.
+TEXTS = [text for text in HOSTILE if text != "canary"]
 CALLS: list[Callable[[str, str, str], list[str]]] = [
     lambda url, x, _: ["schema", url, x],
     lambda url, x, _: ["inspect", url, x],
@@ -73,7 +75,7 @@ def test_every_place_of_the_command_line(
     """A few texts for each place, so that all of them are tried somewhere and it does not take long."""
     step = 9 if engine_name == "sqlite" else 18
     for place, call in enumerate(CALLS):
-        for text in (HOSTILE[place:] + HOSTILE)[: len(HOSTILE) : step]:
+        for text in (TEXTS[place % len(TEXTS) :] + TEXTS)[: len(TEXTS) : step]:
             words = call(url, text, prepared)
             with pytest.raises(SystemExit) as end:
                 main.run(words)
