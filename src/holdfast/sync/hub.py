@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -35,13 +35,15 @@ class Sent:
 class Answer:
     """What became of a batch, by table: rows that are not as they were sent, and those that were refused.
 
-    ``own`` are the positions in the feed that hold nothing else than these rows.
+    ``own`` are the positions in the feed that hold nothing else than these rows. ``taken`` has each table
+    that was in the batch when it was applied, with the numbers of the rows that were refused.
     """
 
     is_repeated: bool = False
     images: dict[str, dict[Key, Image]] = field(default_factory=dict)
     refused: dict[str, dict[Key, str]] = field(default_factory=dict)
     own: dict[str, tuple[int, int]] = field(default_factory=dict)
+    taken: dict[str, dict[int, str]] = field(default_factory=dict)
     rows: int = 0
     conflicts: int = 0
 
@@ -65,6 +67,10 @@ def receive(
         hub.engine.connect.wait_for_rows(hub.run)
         hub.engine.changes.turn(hub.run)
         answer.is_repeated = was_applied(hub, replica, batch)
+        if answer.is_repeated:
+            answer.taken = _remembered(hub, replica)
+            # A table that was paused then is not of this batch: its rows are put back, and come with another.
+            sent = [part for part in sent if part.side.tracked.name in answer.taken]
         stages = []
         for part in sent:
             stage = Stage(part.side, was=True)
@@ -72,12 +78,11 @@ def receive(
             stage.create()
             stage.load(part.batches, refused.__setitem__)
             stages.append(stage)
-        if answer.is_repeated:
-            _remember(hub, replica, stages)
-        else:
+        if not answer.is_repeated:
             _apply(stages, replica, policy, answer)
-            note_applied(hub, replica, batch, stages)
+            note_applied(hub, replica, batch, answer.taken)
         for stage in stages:
+            stage.refused = answer.taken[stage.side.tracked.name]
             _tell(stage, answer)
             stage.drop()
     return answer
@@ -94,19 +99,19 @@ def was_applied(hub: Executor, replica: str, batch: tuple[int, str]) -> bool:
     return False
 
 
-def note_applied(hub: Executor, replica: str, batch: tuple[int, str], stages: Sequence[Stage]) -> None:
-    """Know the batch again, and what was refused of it: the answer may be lost."""
-    refused = {stage.name: stage.refused for stage in stages if stage.refused}
+def note_applied(
+    hub: Executor, replica: str, batch: tuple[int, str], taken: Mapping[str, Mapping[int, str]]
+) -> None:
+    """Know the batch again, its tables, and what was refused of it: the answer may be lost."""
     hub.run(
         f'UPDATE {notes.REPLICAS} SET "seq" = ?, "hash" = ?, "refused" = ? WHERE "id" = ?',
-        (*batch, json.dumps(refused), replica),
+        (*batch, json.dumps(taken), replica),
     )
 
 
-def _remember(hub: Executor, replica: str, stages: Sequence[Stage]) -> None:
+def _remembered(hub: Executor, replica: str) -> dict[str, dict[int, str]]:
     known = json.loads(hub.scalar(f'SELECT "refused" FROM {notes.REPLICAS} WHERE "id" = ?', (replica,)))
-    for stage in stages:
-        stage.refused = {int(number): why for number, why in known.get(stage.name, {}).items()}
+    return {table: {int(number): why for number, why in rows.items()} for table, rows in known.items()}
 
 
 def _apply(stages: Sequence[Stage], replica: str, policy: Policy, answer: Answer) -> None:
@@ -121,6 +126,7 @@ def _apply(stages: Sequence[Stage], replica: str, policy: Policy, answer: Answer
     for each, stage in changes:
         span = low[stage.name], each.here(stage.side.executor.run, stage.side.tracked)
         answer.rows += stage.count - len(stage.refused)
+        answer.taken[stage.side.tracked.name] = {**dict.fromkeys(stage.unfit, ""), **stage.refused}
         if _is_all(stage, span):
             answer.own[stage.side.tracked.name] = span
 

@@ -12,12 +12,13 @@ from typing import Any
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode
-from holdfast.engines.changes import listed, matching
+from holdfast.engines.changes import Tracked, listed, matching
 from holdfast.engines.names import quote_identifier
 from holdfast.sync import notes
 from holdfast.sync.hub import Answer, Key
 from holdfast.sync.images import as_text
 from holdfast.sync.merge import Image, rebase
+from holdfast.sync.notes import Entry
 from holdfast.sync.stage import REFUSALS, Columns, Side, Stage, copy_in, is_empty, settle
 
 AT_ONCE = 2_000
@@ -169,7 +170,10 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
     with Transaction(local):
         if not is_in_flight(local, flight_of):
             return None
+        aside = _set_aside(local, sides, answer)
         hold(local, sides)
+        for entry in aside:
+            _put_back_table(local, entry, answer.taken.get(entry.name))
         for side in sides:
             name = side.tracked.name
             for key, reason in answer.refused.get(name, {}).items():
@@ -222,6 +226,39 @@ def _put_back(side: Side, key: Key, turn: int, reason: str) -> None:
         [turn, *values],
     )
     quarantine(side, key, "push", reason, _flown(side, condition, values))
+
+
+def _set_aside(local: Executor, sides: Sequence[Side], answer: Answer) -> list[Entry]:
+    """Tables with rows on their way that are paused, or were when the hub applied the batch."""
+    settled = {side.tracked.name for side in sides} & answer.taken.keys()
+    others = [entry for entry in notes.entries(local) if entry.name not in settled]
+    return [entry for entry in others if _count(local, Tracked(entry.name, entry.number, (), ()).flight)]
+
+
+def _put_back_table(local: Executor, entry: Entry, refused: Mapping[int, str] | None) -> None:
+    """Mark the rows of a table again, with what they were before, whatever was done to them meanwhile.
+
+    ``refused`` is ``None`` if the hub was not given them. If it was, only these numbers are to be sent again,
+    and the whole table is to be read, for what it has made of the others.
+    """
+    tracked = Tracked(entry.name, entry.number, (), ())
+    flying, log = quote_identifier(tracked.flight), quote_identifier(tracked.log)
+    if notes.is_there(local, quote_identifier(entry.name)):
+        local.engine.changes.hold(local.run, [tracked])
+    keys = listed([f"k{place}" for place in range(len(entry.key))])
+    columns = listed(["had", *(f"b{place}" for place in range(len(entry.columns)))]) + f", {keys}"
+    chosen = [("1 = 1", ())] if refused is None else [('"n" = ?', (number,)) for number in refused]
+    for condition, values in chosen:
+        local.run(
+            f"DELETE FROM {log} WHERE ({keys}) IN (SELECT {keys} FROM {flying} WHERE {condition})", values
+        )
+        local.run(
+            f'INSERT INTO {log} ({columns}, "tried") SELECT {columns}, 0 FROM {flying} WHERE {condition}',
+            values,
+        )
+    local.run(f"DELETE FROM {flying}")
+    if refused is not None:
+        local.run(f'UPDATE {notes.TABLES} SET "position" = NULL WHERE "number" = ?', (entry.number,))
 
 
 def _flown(side: Side, condition: str, values: Sequence[Any]) -> Image:

@@ -134,7 +134,8 @@ class Side:
 class Stage:
     """A temporary table for one synced table. ``was`` says whether it has what rows were before, too.
 
-    ``refused`` are the numbers of rows that could not be put in their place, with the reasons.
+    ``refused`` are the numbers of rows that could not be put in their place, with the reasons, and ``unfit``
+    of those that were not staged, for a value which this side cannot hold.
     """
 
     side: Side
@@ -142,6 +143,7 @@ class Stage:
     count: int = 0
     last: int = 0
     refused: dict[int, str] = field(default_factory=dict)
+    unfit: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.name = f"{SYNC_PREFIX}{self.side.tracked.number}_stage"
@@ -217,6 +219,7 @@ class Stage:
             try:
                 kept.append([_encode(c, [value])[0] for c, value in zip(given, row, strict=True)])
             except ValueRefused as exc:
+                self.unfit.append(row[0])
                 refuse(tuple(row[first : first + self.side.width]), _named(exc, self, given, row))
         return [list(values) for values in zip(*kept, strict=True)], len(kept)
 
