@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sync.world import World
+from sync.world import Fault, World, kill
 
 Make = Callable[..., World]
 
@@ -66,5 +66,27 @@ def test_a_row_that_waited_is_removed_once_the_backup_is_put_back(make: Make, po
     try:
         world.check_quiet()
         assert list(world.rows(world.hub)) == (["k0"] if policy == "hub" else [])
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_copy_that_is_killed_while_it_takes_a_name(make: Make, moment: str) -> None:
+    """However often it begins again, the hub knows one more replica, and not some that never come back."""
+    world = make()
+    one = world.add()
+    world.round(one)
+    world.back_up(one)
+    world.write("r0", "k0", "insert")
+    world.round(one)
+    world.put_back(one)
+    try:
+        for commit in range(1, 30):
+            if world.round(one, Fault(commit, moment, kill)) is not None:
+                break
+        assert commit > 3
+        world.check_quiet()
+        assert world.hub.run("SELECT count(*) FROM hf_sync_replicas") == [(2,)]
+        assert world.hub.run("SELECT count(*) FROM hf_sync_cursors") == [(2,)]
     finally:
         world.close()

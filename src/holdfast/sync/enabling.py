@@ -308,7 +308,7 @@ def new_identity(local: Executor, hub: Executor) -> str:
     or all of them, if the hub has forgotten some since. A row that waits to be sent as a new one may have
     been sent by what this is a copy of, and removed since: it counts as a change of that row.
     """
-    replica = str(uuid.uuid4())
+    replica = _next_name(local)
     pairs, _ = pairs_of(local, hub)
     known = {entry.name: entry for entry in notes.entries(local)}
     positions = {name: entry.position for name, entry in known.items()}
@@ -319,14 +319,21 @@ def new_identity(local: Executor, hub: Executor) -> str:
     with Transaction(local):
         state = notes.read(local, notes.STATE)
         seq = 1 if state.get("flight") else 0
-        notes.write(
-            local, notes.STATE, {"id": replica, "seq": seq, "acknowledged": 0, "rounds": 0, "last": None}
-        )
+        began = {"seq": seq, "acknowledged": 0, "rounds": 0, "last": None, "next": None}
+        notes.write(local, notes.STATE, {**began, "id": replica})
         local.run(f"DELETE FROM {notes.OWN}")
         for ours, theirs in pairs:
             take_for_removed(ours)
             for key, image in gone_since(theirs, positions[ours.tracked.name] or 0):
                 take_for_known(ours, key, image)
+    return replica
+
+
+def _next_name(local: Executor) -> str:
+    """A new name, noted before the hub knows it: what is killed and begins again goes on under the same."""
+    with Transaction(local):
+        replica = notes.read(local, notes.STATE).get("next") or str(uuid.uuid4())
+        notes.write(local, notes.STATE, {"next": replica})
     return replica
 
 
