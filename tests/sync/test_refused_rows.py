@@ -129,3 +129,29 @@ def test_a_parent_that_was_removed_takes_no_unsent_child_with_it(
     assert sync.run().quarantined == 0
     assert local.select("people") == hub.select("people") == [{"id": "new", "team": None}]
     assert local.count("teams") == 0
+
+
+def test_a_merged_row_that_the_hub_refuses_is_no_conflict_yet(
+    local: holdfast.Database, other: holdfast.Database, hub: holdfast.Database
+) -> None:
+    """Nothing is decided: both sides keep what they have, until the hub takes a row."""
+    columns = {"id": "TEXT PRIMARY KEY", "name": "TEXT", "a": "INTEGER", "b": "INTEGER"}
+    local.create_table("runs", columns)
+    hub.create_table("runs", columns, checks=["a + b < 10"])
+    mine, theirs = Sync(local, hub), Sync(other, hub)
+    mine.enable(), theirs.enable()
+    local.insert("runs", {"id": "r", "name": "old", "a": 1, "b": 1})
+    mine.run(), theirs.run()
+    other.update("runs", {"name": "theirs", "b": 8}, {"id": "r"})
+    theirs.run()
+    local.update("runs", {"name": "mine", "a": 8}, {"id": "r"})
+    for _ in range(2):
+        report = mine.run()
+        assert (report.conflicts, report.quarantined) == (0, 1)
+        assert mine.conflicts() == []
+    local.update("runs", {"a": 0}, {"id": "r"})
+    assert mine.run().conflicts == 1
+    (conflict,) = mine.conflicts()
+    assert conflict.columns == ("name",)
+    assert conflict.result == hub.get("runs", "r") == local.get("runs", "r")
+    assert conflict.result == {"id": "r", "name": "theirs", "a": 0, "b": 8}

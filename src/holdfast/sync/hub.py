@@ -115,14 +115,18 @@ def _remembered(hub: Executor, replica: str) -> dict[str, dict[int, str]]:
 
 
 def _apply(stages: Sequence[Stage], replica: str, policy: Policy, answer: Answer) -> None:
+    clashes = []
     for stage in stages:
         lock(stage)
-        for clash, image in decide(stage, policy):
-            note_conflict(stage.side.executor, replica, clash, image)
-            answer.conflicts += 1
+        clashes += [(stage, *found) for found in decide(stage, policy)]
     changes = [(stage.side.executor.engine.changes, stage) for stage in stages]
     low = {stage.name: each.upcoming(stage.side.executor.run, stage.side.tracked) for each, stage in changes}
     settle(stages)
+    for stage, number, clash, image in clashes:
+        # A row that is refused stays as it is on both sides, and is merged again when it comes again.
+        if number not in stage.refused:
+            note_conflict(stage.side.executor, replica, clash, image)
+            answer.conflicts += 1
     for each, stage in changes:
         span = low[stage.name], each.here(stage.side.executor.run, stage.side.tracked)
         answer.rows += stage.count - len(stage.refused)
@@ -143,8 +147,11 @@ def lock(stage: Stage) -> None:
         )
 
 
-def decide(stage: Stage, policy: Policy) -> list[tuple[Clash, Image]]:
-    """Merge each row with what others have made of it meanwhile; return the clashes, and what was decided."""
+def decide(stage: Stage, policy: Policy) -> list[tuple[int, Clash, Image]]:
+    """Merge each row with what others have made of it meanwhile.
+
+    Return the numbers of those that clash, the clashes, and what was decided.
+    """
     found = []
     for number, base, new, current in _changed_meanwhile(stage):
         side = stage.side
@@ -154,7 +161,7 @@ def decide(stage: Stage, policy: Policy) -> list[tuple[Clash, Image]]:
         if merged.image is not new:
             stage.change(number, None if merged.image is None else {**merged.image, **key})
         if merged.clash is not None:
-            found.append((merged.clash, merged.image))
+            found.append((number, merged.clash, merged.image))
     return found
 
 
