@@ -25,9 +25,10 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
     """A function that has a run end right before a step."""
 
     def stopped(sync: Sync, step: str) -> None:
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             patch.setattr(round, step, lambda *given: kill())
-            sync.run()
+            with pytest.raises(Killed):
+                sync.run()
 
     return stopped
 
@@ -162,9 +163,7 @@ def test_paused_after_the_push(
     assert (conflict.key, conflict.columns) == ({"id": "both"}, ("name",))
 
 
-def test_a_value_that_the_hub_does_not_hold(
-    opened: Callable[[str], holdfast.Database], stop: Stop
-) -> None:
+def test_a_value_that_the_hub_does_not_hold(opened: Callable[[str], holdfast.Database], stop: Stop) -> None:
     local, hub = opened("postgres"), opened("sqlite")
     local.create_table("runs", {"id": "TEXT PRIMARY KEY", "score": "REAL"})
     sync = Sync(local, hub)
