@@ -131,6 +131,56 @@ def test_a_parent_that_was_removed_takes_no_unsent_child_with_it(
     assert local.count("teams") == 0
 
 
+def test_a_parent_that_was_removed_takes_no_unsent_child_of_a_paused_table_with_it(
+    local: holdfast.Database, hub: holdfast.Database
+) -> None:
+    local.create_table("teams", {"id": "TEXT PRIMARY KEY"})
+    local.create_table(
+        "people", {"id": "TEXT PRIMARY KEY", "team": "TEXT REFERENCES teams (id) ON DELETE CASCADE"}
+    )
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert_many("teams", [{"id": "t"}, {"id": "sent"}])
+    local.insert("people", {"id": "old", "team": "sent"})
+    sync.run()
+    hub.add_column("people", "more", "TEXT")
+    local.insert("people", {"id": "new", "team": "t"})
+    hub.delete("teams", {"id": ["t", "sent"]})
+    for _ in range(2):
+        report = sync.run()
+        assert (list(report.paused), report.quarantined) == (["people"], 1)
+        assert local.select("people") == [{"id": "new", "team": "t"}]
+        assert local.select("teams") == [{"id": "t"}]
+    local.add_column("people", "more", "TEXT")
+    local.update("people", {"team": None}, {"id": "new"})
+    sync.run()
+    assert sync.run().quarantined == 0
+    assert local.select("people", ["id", "team"]) == hub.select("people", ["id", "team"])
+    assert hub.select("people", ["id", "team"]) == [{"id": "new", "team": None}]
+    assert local.count("teams") == 0
+
+
+def test_a_paused_table_whose_key_is_another_keeps_every_parent_that_it_refers_to(
+    local: holdfast.Database, hub: holdfast.Database
+) -> None:
+    """Which of its rows wait cannot be told any more, so all are taken to."""
+    local.create_table("teams", {"id": "TEXT PRIMARY KEY"})
+    local.create_table(
+        "people", {"id": "TEXT PRIMARY KEY", "team": "TEXT REFERENCES teams (id) ON DELETE CASCADE"}
+    )
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert_many("teams", [{"id": "t"}, {"id": "free"}])
+    sync.run()
+    local.insert("people", {"id": "new", "team": "t"})
+    local.rename_column("people", "id", "name")
+    hub.delete("teams", {"id": ["t", "free"]})
+    report = sync.run()
+    assert (list(report.paused), report.quarantined) == (["people"], 1)
+    assert local.select("people") == [{"name": "new", "team": "t"}]
+    assert local.select("teams") == [{"id": "t"}]
+
+
 def test_a_merged_row_that_the_hub_refuses_is_no_conflict_yet(
     local: holdfast.Database, other: holdfast.Database, hub: holdfast.Database
 ) -> None:

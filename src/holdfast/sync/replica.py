@@ -178,7 +178,7 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
             name = side.tracked.name
             for key, reason in answer.refused.get(name, {}).items():
                 _put_back(side, key, flight_of.turn, reason)
-        written = take_in(local, {side: partial(_answered, side, answer) for side in sides}, sides)
+        written = take_in(local, {side: partial(_answered, side, answer) for side in sides})
         for side in sides:
             span = answer.own.get(side.tracked.name)
             if span:
@@ -344,14 +344,12 @@ def lift(side: Side, text: str, direction: str) -> None:
 # Taking in
 
 
-def take_in(
-    local: Executor, incoming: Mapping[Side, Read], among: Sequence[Side], *, whole: Iterable[Side] = ()
-) -> int:
+def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[Side] = ()) -> int:
     """Put the hub's rows in the place of those here, but for what was changed here; return how many.
 
     Rows come as columns: the key, whether there is a row, and the row. ``whole`` are tables of which all rows
-    come: what else is here and was not changed here, goes. ``among`` are all tables of the sync. The
-    transaction is the caller's, and holds the tables.
+    come: what else is here and was not changed here, goes. The transaction is the caller's, and holds the
+    tables.
     """
     local.engine.changes.applying(local.run, on=True)
     stages = []
@@ -370,6 +368,7 @@ def take_in(
             _add_missing(stage, refused)
         rebase_changed(stage)
         stages.append(stage)
+    among = notes.entries(local)
     held = {stage.name: keep_parents(stage, among) for stage in stages}
     written += settle(stages)
     for stage in stages:
@@ -392,35 +391,51 @@ def _copied(side: Side, read: Read) -> int | None:
         return None
 
 
-def keep_parents(stage: Stage, among: Sequence[Side]) -> dict[int, str]:
+def keep_parents(stage: Stage, among: Sequence[Entry]) -> dict[int, str]:
     """Have rows stay to which one refers that waits to be sent: it might go with them, and nobody would know.
 
-    Return their numbers, with the reason.
+    ``among`` are all tables of the sync: one that is paused has changes that wait, too. Return the numbers of
+    the rows, with the reason.
     """
     tracked, quoted, held = stage.side.tracked, stage.quoted, dict[int, str]()
     places = {column.name: name for column, name in zip(tracked.key, tracked.keys, strict=True)}
-    for child, columns, keys in _referring(stage.side, among):
-        same = matching(quoted, child.table, [(places[k], c) for k, c in zip(keys, columns, strict=True)])
-        waits = f"SELECT 1 FROM {quote_identifier(child.tracked.log)} AS n WHERE {child.match('n')}"
-        for (number,) in child.executor.rows(
+    for entry, columns, keys in _referring(stage.side, among):
+        child = quote_identifier(entry.name)
+        same = matching(quoted, child, [(places[k], c) for k, c in zip(keys, columns, strict=True)])
+        waits = _waiting(stage.side.executor, entry)
+        for (number,) in stage.side.executor.rows(
             f'SELECT {quoted}."n" FROM {quoted} WHERE {quoted}."has" = 0 AND EXISTS '
-            f"(SELECT 1 FROM {child.table} WHERE {same} AND EXISTS ({waits}))"
+            f"(SELECT 1 FROM {child} WHERE {same} AND EXISTS ({waits}))"
         ):
-            held[number] = f"a row of {child.tracked.name!r} that waits to be sent refers to it"
+            held[number] = f"a row of {entry.name!r} that waits to be sent refers to it"
     for number in held:
         stage.side.executor.run(f'UPDATE {quoted} SET "has" = {HELD} WHERE "n" = ?', (number,))
     return held
 
 
-def _referring(parent: Side, among: Sequence[Side]) -> Iterator[tuple[Side, list[str], list[str]]]:
+def _referring(parent: Side, among: Sequence[Entry]) -> Iterator[tuple[Entry, list[str], list[str]]]:
     """The tables with changes that wait whose foreign keys are on a table's key, and the columns of both."""
-    own = {column.name for column in parent.tracked.key}
-    for child in among:
-        if not has_changes(child, ALL):
+    executor, own = parent.executor, {column.name for column in parent.tracked.key}
+    for entry in among:
+        log = quote_identifier(Tracked(entry.name, entry.number, (), ()).log)
+        if not executor.rows(f"SELECT 1 FROM {log} LIMIT 1"):
             continue
-        for found in child.executor.engine.catalog.foreign_keys(child.executor.run, child.tracked.name):
+        for found in executor.engine.catalog.foreign_keys(executor.run, entry.name):
             if found["references"].lower() == parent.tracked.name.lower() and set(found["keys"]) <= own:
-                yield child, found["columns"], found["keys"]
+                yield entry, found["columns"], found["keys"]
+
+
+def _waiting(executor: Executor, entry: Entry) -> str:
+    """A query that finds something if a row of a table waits to be sent.
+
+    Of a table whose key is not what it was when it was noted, that is true of every row.
+    """
+    log = Tracked(entry.name, entry.number, (), ()).log
+    here, noted = ({c.name: c.type for c in executor.describe(name).columns} for name in (entry.name, log))
+    pairs = [(name, f"k{place}") for place, name in enumerate(entry.key)]
+    is_as_noted = all(here.get(name) == noted[key] for name, key in pairs)
+    same = matching(quote_identifier(entry.name), "n", pairs) if is_as_noted else "1 = 1"
+    return f"SELECT 1 FROM {quote_identifier(log)} AS n WHERE {same}"
 
 
 def _numbered(side: Side, batches: Iterable[Columns]) -> Iterator[Columns]:

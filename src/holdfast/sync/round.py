@@ -110,7 +110,7 @@ def take_in(rnd: Round, todo: dict[Side, tuple[Reading, int]]) -> int:
     replica.hold(rnd.local, list(todo))
     incoming = {ours: partial(hub.read_feed, reading, stop) for ours, (reading, stop) in todo.items()}
     whole = [ours for ours, (reading, _) in todo.items() if reading.start is None]
-    return replica.take_in(rnd.local, incoming, rnd.sides, whole=whole)
+    return replica.take_in(rnd.local, incoming, whole=whole)
 
 
 def move_on(rnd: Round, seen: dict[Side, int]) -> None:
