@@ -41,7 +41,7 @@ def postmaster(directory: Path) -> guard.Postmaster | None:
     return guard.find_postmaster(directory.resolve())
 
 
-def wait_until(claim: Callable[[], bool], seconds: float = 15) -> None:
+def wait_until(claim: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -178,6 +178,18 @@ def test_killed_while_starting(directory: Path, users: Any, delay: float) -> Non
     server = embedded.start(directory, "runs", settings=FAST)
     assert query(server, "SELECT 1") == 1
     server.release()
+
+
+def test_killed_while_its_initdb_is_at_work(directory: Path, users: Any) -> None:
+    process = users(directory)
+    wait_until(lambda: any((directory / ".holdfast").glob("new*/PG_VERSION")))
+    process.kill()
+    process.wait()
+    # That initdb goes on beside ours.
+    server = embedded.start(directory, "runs", settings=FAST)
+    assert query(server, "SELECT 1") == 1
+    server.release()
+    assert not list((directory / ".holdfast").glob("new*"))
 
 
 def test_the_server_crashes(directory: Path) -> None:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -228,14 +229,17 @@ def _ensure_data(cluster: Cluster) -> None:
     directory = cluster.directory
     if (directory / "PG_VERSION").exists():
         return
-    new, ready = directory / FOLDER / "new", directory / FOLDER / "ready"
+    folder, ready = directory / FOLDER, directory / FOLDER / "ready"
     if not ready.exists():
-        shutil.rmtree(new, ignore_errors=True)
+        # Not one name for all: the initdb of a killed process may still be at work.
+        new = folder / f"new-{uuid.uuid4().hex}"
         relative = str(new.relative_to(directory))
         done = cluster.run("initdb", "-D", relative, "-U", SUPERUSER, "--auth=trust", *LOCALE)
         if done.returncode != 0:
             raise ConnectionFailed(f"initdb failed in {directory}: {_gist(done.stderr)}")
         new.rename(ready)
+        for left in folder.glob("new*"):
+            shutil.rmtree(left, ignore_errors=True)
     directory.chmod(0o700)
     for entry in sorted(ready.iterdir(), key=lambda entry: entry.name == "PG_VERSION"):
         entry.rename(directory / entry.name)
