@@ -36,6 +36,40 @@ def test_a_row_that_waited_when_the_backup_was_made(make: Make, is_new: bool, ch
         world.close()
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_table_that_is_paused_while_the_backup_takes_a_name(make: Make, is_new: bool) -> None:
+    """Once it is healed, it is treated as the others were: nothing comes back, and what is new is kept."""
+    world = make()
+    one, other = world.add(), world.add()
+    if not is_new:
+        world.round(one)
+    world.write("r0", "k0", "insert")
+    world.write("r0", "k2", "insert")
+    world.back_up(one)
+    world.round(one), world.round(other)
+    world.write("r1", "k0", "delete")
+    world.settle()
+    world.put_back(one)
+    one.place.run("ALTER TABLE things ADD COLUMN more text")
+    for _ in range(2):
+        report = world.round(one)
+        assert list(report.paused) == ["things"]
+    world.write("r1", "k2", "delete")
+    world.round(other), world.round(other)
+    world.write("r0", "k1", "insert")
+    one.place.run("ALTER TABLE things DROP COLUMN more")
+    try:
+        for commit in range(1, 30):
+            if world.round(one, Fault(commit, "after", kill)) is not None:
+                break
+        assert commit > 2
+        world.check_quiet()
+        assert list(world.rows(world.hub)) == ["k1"]
+        assert world.hub.run("SELECT count(*) FROM hf_sync_cursors") == [(3,)]
+    finally:
+        world.close()
+
+
 def test_two_copies_with_the_same_row_waiting(make: Make) -> None:
     world = make()
     one = world.add()

@@ -165,7 +165,7 @@ def _note_table(local: Executor, table: Agreed, number: int, wish: Wish) -> None
 
 
 def register(
-    hub: Executor, replica: str, name: str | None, pairs: Sequence[Pair], positions: Mapping[str, Any]
+    hub: Executor, replica: str, name: str | None, tables: Iterable[Tracked], positions: Mapping[str, Any]
 ) -> None:
     """Have the hub know a replica, and keep for it what it has not read yet. One transaction."""
     with Transaction(hub):
@@ -175,14 +175,14 @@ def register(
             'ON CONFLICT ("id") DO NOTHING',
             (replica, name),
         )
-        for _, side in pairs:
-            start = positions.get(side.tracked.name)
+        for table in tables:
+            start = positions.get(table.name)
             if start is None:
-                start = hub.engine.changes.position(hub.run, side.tracked)
+                start = hub.engine.changes.position(hub.run, table)
             hub.run(
                 f'INSERT INTO {notes.CURSORS} ("id", "number", "position") VALUES (?, ?, ?) '
                 'ON CONFLICT ("id", "number") DO NOTHING',
-                (replica, side.tracked.number, start),
+                (replica, table.number, start),
             )
 
 
@@ -306,27 +306,53 @@ def new_identity(local: Executor, hub: Executor) -> str:
 
     What was on its way goes on under the new name. The hub's changes are read from where this database was,
     or all of them, if the hub has forgotten some since. A row that waits to be sent as a new one may have
-    been sent by what this is a copy of, and removed since: it counts as a change of that row.
+    been sent by what this is a copy of, and removed since: it counts as a change of that row. Those of tables
+    that are paused are noted, for :func:`meet_healed`.
     """
     replica = _next_name(local)
-    pairs, _ = pairs_of(local, hub)
-    known = {entry.name: entry for entry in notes.entries(local)}
-    positions = {name: entry.position for name, entry in known.items()}
-    register(hub, replica, None, pairs, positions)
-    for ours, _ in pairs:
-        if known[ours.tracked.name].is_new:
-            mark_all(ours)
+    pairs, paused = pairs_of(local, hub)
+    positions = {entry.name: entry.position for entry in notes.entries(local)}
+    shared = [Tracked(name, entry.number, (), ()) for name, entry in notes.shared(hub).items()]
+    register(hub, replica, None, (table for table in shared if table.name in positions), positions)
+    _mark_new(local, pairs)
     with Transaction(local):
         state = notes.read(local, notes.STATE)
         seq = 1 if state.get("flight") else 0
         began = {"seq": seq, "acknowledged": 0, "rounds": 0, "last": None, "next": None}
-        notes.write(local, notes.STATE, {**began, "id": replica})
+        notes.write(local, notes.STATE, {**began, "id": replica, "unmet": json.dumps(list(paused))})
         local.run(f"DELETE FROM {notes.OWN}")
-        for ours, theirs in pairs:
-            take_for_removed(ours)
-            for key, image in gone_since(theirs, positions[ours.tracked.name] or 0):
-                take_for_known(ours, key, image)
+        _take_for_sent(local, pairs)
     return replica
+
+
+def meet_healed(local: Executor, pairs: Sequence[Pair]) -> None:
+    """Do for tables that were paused when this replica took a new name what was done for the others."""
+    unmet = json.loads(notes.read(local, notes.STATE).get("unmet") or "[]")
+    healed = [pair for pair in pairs if pair[0].tracked.name in unmet]
+    if not healed:
+        return
+    _mark_new(local, healed)
+    with Transaction(local):
+        left = [name for name in unmet if name not in {ours.tracked.name for ours, _ in healed}]
+        notes.write(local, notes.STATE, {"unmet": json.dumps(left)})
+        _take_for_sent(local, healed)
+
+
+def _mark_new(local: Executor, pairs: Sequence[Pair]) -> None:
+    """Take the rows of tables that were not sent yet for changes, which are merged."""
+    new = {entry.name for entry in notes.entries(local) if entry.is_new}
+    for ours, _ in pairs:
+        if ours.tracked.name in new:
+            mark_all(ours)
+
+
+def _take_for_sent(local: Executor, pairs: Sequence[Pair]) -> None:
+    """Have rows that wait as new ones be changes of what the hub may have had from a copy of this."""
+    positions = {entry.name: entry.position for entry in notes.entries(local)}
+    for ours, theirs in pairs:
+        take_for_removed(ours)
+        for key, image in gone_since(theirs, positions[ours.tracked.name] or 0):
+            take_for_known(ours, key, image)
 
 
 def _next_name(local: Executor) -> str:
@@ -350,11 +376,11 @@ def rejoin(local: Executor, hub: Executor, policy: Policy, name: str | None) -> 
         local.run(f'UPDATE {notes.TABLES} SET "is_new" = 1, "position" = NULL')
         for table in (notes.OWN, notes.QUARANTINE):
             local.run(f"DELETE FROM {table}")
-        known = {"seq": 0, "acknowledged": 0, "rounds": 0, "flight": None, "last": None}
+        known = {"seq": 0, "acknowledged": 0, "rounds": 0, "flight": None, "last": None, "unmet": None}
         state = {**known, "id": str(uuid.uuid4()), "epoch": epoch}
         notes.write(local, notes.STATE, state)
     pairs, _ = pairs_of(local, hub)
-    register(hub, str(state["id"]), name, pairs, {})
+    register(hub, str(state["id"]), name, (theirs.tracked for _, theirs in pairs), {})
 
 
 # Disable

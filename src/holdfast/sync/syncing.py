@@ -97,7 +97,7 @@ class Sync:
         epoch = enabling.enable_hub(self._hub, self._policy, agreed)
         replica_id = enabling.enable_replica(self._local, agreed, wishes, epoch)
         pairs, _ = enabling.pairs_of(self._local, self._hub)
-        enabling.register(self._hub, replica_id, self._name, pairs, {})
+        enabling.register(self._hub, replica_id, self._name, (theirs.tracked for _, theirs in pairs), {})
         return names
 
     def _wanted(self) -> list[str]:
@@ -167,6 +167,7 @@ class Sync:
         self._outside()
         replica_id = enabling.meet(self._local, self._hub, self._policy)
         pairs, paused = enabling.pairs_of(self._local, self._hub)
+        enabling.meet_healed(self._local, pairs)
         report = Report(paused=paused)
         rnd = round.Round(self._local, self._hub, self._policy, replica_id, pairs, report, progress)
         first.begin(rnd)
