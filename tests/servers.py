@@ -12,7 +12,9 @@ import os
 import pwd
 import shutil
 import socket
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +31,14 @@ from holdfast.engines.postgres.unprivileged import let_pass
 
 HOST = "127.0.0.1"
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "60", "shared_buffers": "32MB"}
+
+
+def unmount(folder: Path) -> None:
+    """Take a file system away once nobody uses it any more: one that was stopped may still end."""
+    deadline = time.monotonic() + 60
+    while subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline, f"{folder} is still in use"
+        time.sleep(0.1)
 
 
 @dataclass(eq=False)

@@ -58,7 +58,7 @@ def narrow() -> Iterator[Narrow]:
     except LookupError as exc:
         pytest.skip(str(exc))
     finally:
-        subprocess.run(["umount", str(root)], check=True)
+        servers.unmount(root)
         root.rmdir()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+import servers
 from faults.children import Workers, no_strace, refuse
 from faults.grounds import Ground
 from faults.operations import OPERATIONS, Place, run_step
@@ -111,7 +112,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     yield Small(root)
-    subprocess.run(["umount", str(root)], check=True)
+    servers.unmount(root)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 import holdfast
 from holdfast.sync import Sync
 
@@ -131,6 +133,32 @@ def test_a_parent_that_was_removed_takes_no_unsent_child_with_it(
     assert local.count("teams") == 0
 
 
+@pytest.mark.parametrize("tables", [("a", "b", "c"), ("c", "b", "a"), ("tree", "tree", "tree")])
+def test_a_removed_row_takes_no_unsent_row_with_it_however_far(
+    local: holdfast.Database, hub: holdfast.Database, tables: tuple[str, str, str]
+) -> None:
+    top, middle, low = tables
+    for table, above in {top: top, middle: top, low: middle}.items():
+        refers = f"TEXT REFERENCES {above} (id) ON DELETE CASCADE"
+        local.create_table(table, {"id": "TEXT PRIMARY KEY", "up": refers})
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert(top, {"id": "1", "up": None})
+    local.insert(middle, {"id": "2", "up": "1"})
+    sync.run()
+    hub.delete(top, {"id": "1"})
+    local.insert(low, {"id": "new", "up": "2"})
+    for _ in range(2):
+        assert sync.run().quarantined == 3
+        assert local.select(low, where={"id": "new"}) == [{"id": "new", "up": "2"}]
+    local.update(low, {"up": None}, {"id": "new"})
+    for _ in range(3):
+        report = sync.run()
+    assert report.quarantined == 0
+    assert local.select(low) == hub.select(low) == [{"id": "new", "up": None}]
+    assert local.count(top) == (low == top)
+
+
 def test_a_parent_that_was_removed_takes_no_unsent_child_of_a_paused_table_with_it(
     local: holdfast.Database, hub: holdfast.Database
 ) -> None:
@@ -205,3 +233,19 @@ def test_a_merged_row_that_the_hub_refuses_is_no_conflict_yet(
     assert conflict.columns == ("name",)
     assert conflict.result == hub.get("runs", "r") == local.get("runs", "r")
     assert conflict.result == {"id": "r", "name": "theirs", "a": 0, "b": 8}
+
+
+@pytest.mark.parametrize("name", ["b", "c", "f", "n", "o", "v", "w", "noted", "new_rows", "select"])
+def test_a_table_may_be_called_as_one_likes(
+    local: holdfast.Database, hub: holdfast.Database, name: str
+) -> None:
+    local.create_table(name, {"id": "TEXT PRIMARY KEY", "n": "INTEGER"})
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert_many(name, [{"id": "1", "n": 1}, {"id": "2", "n": 2}])
+    sync.run()
+    hub.update(name, {"n": 3}, {"id": "1"})
+    local.delete(name, {"id": "2"})
+    local.update(name, {"n": 4}, {"id": "1"})
+    assert sync.run().conflicts == 1
+    assert local.select(name) == hub.select(name) == [{"id": "1", "n": 3}]

@@ -316,8 +316,8 @@ def read_feed(reading: Reading, stop: int) -> Iterator[Columns]:
     changes, given = _changes(reading, stop)
     keys = f"SELECT DISTINCT {listed(side.tracked.keys)} {changes}"
     sql = (
-        f"SELECT {listed(side.tracked.keys, 'c.')}, CASE WHEN {side.there()} THEN 1 ELSE 0 END, "
-        f"{', '.join(side.own())} FROM ({keys}) AS c LEFT JOIN {source} ON {side.match('c')}"
+        f"SELECT {listed(side.tracked.keys, 'hf_c.')}, CASE WHEN {side.there()} THEN 1 ELSE 0 END, "
+        f"{', '.join(side.own())} FROM ({keys}) AS hf_c LEFT JOIN {source} ON {side.match('hf_c')}"
     )
     yield from _stream(side, sql, [*given, *values])
 
@@ -366,8 +366,9 @@ def prune(hub: Executor, sides: Iterable[Side]) -> None:
             continue
         with Transaction(hub):
             hub.run(
-                f'DELETE FROM {feed} AS f WHERE f."position" >= ? AND f."position" < ? AND (f."had" = 0 '
-                f"OR EXISTS (SELECT 1 FROM {side.table} WHERE {side.match('f')}))",
+                f'DELETE FROM {feed} AS hf_f WHERE hf_f."position" >= ? AND hf_f."position" < ? '
+                f'AND (hf_f."had" = 0 '
+                f"OR EXISTS (SELECT 1 FROM {side.table} WHERE {side.match('hf_f')}))",
                 (known[number], low),
             )
             hub.run(
@@ -383,11 +384,11 @@ def prune(hub: Executor, sides: Iterable[Side]) -> None:
 
 def gone_since(side: Side, start: int) -> Iterator[tuple[Key, Image]]:
     """Rows that were removed from a position on, as they were, the last image first."""
-    columns = ", ".join([*side.noted_keys("f"), *side.noted("f", "b")])
+    columns = ", ".join([*side.noted_keys("hf_f"), *side.noted("hf_f", "b")])
     sql = (
-        f'SELECT {columns} FROM {quote_identifier(side.tracked.feed)} AS f WHERE f."had" = 1 '
-        f'AND f."position" >= ? AND NOT EXISTS (SELECT 1 FROM {side.table} WHERE {side.match("f")}) '
-        'ORDER BY f."position" DESC'
+        f'SELECT {columns} FROM {quote_identifier(side.tracked.feed)} AS hf_f WHERE hf_f."had" = 1 '
+        f'AND hf_f."position" >= ? AND NOT EXISTS (SELECT 1 FROM {side.table} WHERE {side.match("hf_f")}) '
+        'ORDER BY hf_f."position" DESC'
     )
     for batch in side.executor.stream(sql, [start], batch_size=MOST_AT_ONCE, undisturbed=True):
         for row in batch:

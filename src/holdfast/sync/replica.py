@@ -114,9 +114,10 @@ def _take(side: Side, turn: int, most: int) -> int:
     first, log = executor.engine.changes.first(tracked, 'n."tried" < ?'), quote_identifier(tracked.log)
     columns = ["n", "had", "has", *tracked.keys, *tracked.notes("b"), *tracked.notes("v")]
     own = listed([column.name for column in tracked.others], f"{side.table}.")
-    noted = listed([*tracked.keys, *tracked.notes("b")], "f.")
+    noted = listed([*tracked.keys, *tracked.notes("b")], "hf_f.")
     is_same = (
-        f'f."had" = 1 AND {side.there()} AND {side.same("f", "b")} OR f."had" = 0 AND NOT {side.there()}'
+        f'hf_f."had" = 1 AND {side.there()} AND {side.same("hf_f", "b")} '
+        f'OR hf_f."had" = 0 AND NOT {side.there()}'
     )
     to = quote_identifier(tracked.flight)
     taken = quote_identifier(tracked.flight + "_keys")
@@ -124,13 +125,15 @@ def _take(side: Side, turn: int, most: int) -> int:
         tracked.flight + "_keys", f"SELECT {listed(tracked.keys)} FROM {log} WHERE 1 = 0"
     ):
         executor.run(statement)
-    executor.run(f"INSERT INTO {taken} SELECT {listed(tracked.keys, 'f.')} FROM ({first}) AS f", (turn, most))
+    executor.run(
+        f"INSERT INTO {taken} SELECT {listed(tracked.keys, 'hf_f.')} FROM ({first}) AS hf_f", (turn, most)
+    )
     mine = f"({listed(tracked.keys, 'n.')}) IN (SELECT {listed(tracked.keys)} FROM {taken})"
     every = executor.engine.changes.first(tracked, mine)
     executor.run(
-        f'INSERT INTO {to} ({listed(columns)}) SELECT row_number() OVER (), f."had", '
+        f'INSERT INTO {to} ({listed(columns)}) SELECT row_number() OVER (), hf_f."had", '
         f"CASE WHEN {side.there()} THEN 1 ELSE 0 END, {noted}{', ' + own if own else ''} "
-        f"FROM ({every}) AS f LEFT JOIN {side.table} ON {side.match('f')} WHERE NOT ({is_same})",
+        f"FROM ({every}) AS hf_f LEFT JOIN {side.table} ON {side.match('hf_f')} WHERE NOT ({is_same})",
         (ALL,),
     )
     executor.run(
@@ -148,12 +151,12 @@ def in_flight(side: Side) -> Iterator[Columns]:
         '"n"',
         '"had"',
         '"has"',
-        *side.noted_keys("f"),
-        *side.noted("f", "b"),
-        *side.noted("f", "v"),
+        *side.noted_keys("hf_f"),
+        *side.noted("hf_f", "b"),
+        *side.noted("hf_f", "v"),
     ]
     carried = [*side.carried, *side.others]
-    sql = f'SELECT {", ".join(columns)} FROM {quote_identifier(tracked.flight)} AS f ORDER BY "n"'
+    sql = f'SELECT {", ".join(columns)} FROM {quote_identifier(tracked.flight)} AS hf_f ORDER BY "n"'
     for batch in side.executor.stream(sql, batch_size=AT_ONCE, undisturbed=True):
         numbers, had, has, *values = zip(*batch, strict=True)
         yield [numbers, had, has, *side.decode(values, carried)]
@@ -262,9 +265,9 @@ def _put_back_table(local: Executor, entry: Entry, refused: Mapping[int, str] | 
 
 
 def _flown(side: Side, condition: str, values: Sequence[Any]) -> Image:
-    columns = ", ".join(['"has"', *side.noted_keys("f"), *side.noted("f", "v")])
+    columns = ", ".join(['"has"', *side.noted_keys("hf_f"), *side.noted("hf_f", "v")])
     rows = side.executor.rows(
-        f"SELECT {columns} FROM {quote_identifier(side.tracked.flight)} AS f WHERE {condition}", values
+        f"SELECT {columns} FROM {quote_identifier(side.tracked.flight)} AS hf_f WHERE {condition}", values
     )
     return side.image(rows[0][1:]) if rows and rows[0][0] else None
 
@@ -369,7 +372,7 @@ def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[S
         rebase_changed(stage)
         stages.append(stage)
     among = notes.entries(local)
-    held = {stage.name: keep_parents(stage, among) for stage in stages}
+    held = _keep_all_parents(stages, among)
     written += settle(stages)
     for stage in stages:
         stage.refused |= held[stage.name]
@@ -391,21 +394,38 @@ def _copied(side: Side, read: Read) -> int | None:
         return None
 
 
-def keep_parents(stage: Stage, among: Sequence[Entry]) -> dict[int, str]:
+def _keep_all_parents(stages: Sequence[Stage], among: Sequence[Entry]) -> dict[str, dict[int, str]]:
+    """Have parents stay, and theirs: what stays for another row's sake would go with its own parent."""
+    held: dict[str, dict[int, str]] = {stage.name: {} for stage in stages}
+    by_table = {stage.side.tracked.name: stage for stage in stages}
+    more = True
+    while more:
+        more = False
+        for stage in stages:
+            if found := keep_parents(stage, among, by_table):
+                held[stage.name] |= found
+                more = True
+    return held
+
+
+def keep_parents(stage: Stage, among: Sequence[Entry], stages: Mapping[str, Stage]) -> dict[int, str]:
     """Have rows stay to which one refers that waits to be sent: it might go with them, and nobody would know.
 
-    ``among`` are all tables of the sync: one that is paused has changes that wait, too. Return the numbers of
-    the rows, with the reason.
+    ``among`` are all tables of the sync: one that is paused has changes that wait, too; ``stages`` are those
+    of which rows may stay. Return the numbers of the rows, with the reason.
     """
     tracked, quoted, held = stage.side.tracked, stage.quoted, dict[int, str]()
     places = {column.name: name for column, name in zip(tracked.key, tracked.keys, strict=True)}
-    for entry, columns, keys in _referring(stage.side, among):
+    for entry, columns, keys in _referring(stage.side, among, stages):
         child = quote_identifier(entry.name)
         same = matching(quoted, child, [(places[k], c) for k, c in zip(keys, columns, strict=True)])
-        waits = _waiting(stage.side.executor, entry)
+        needed = [_waiting(stage.side.executor, entry)]
+        if entry.name in stages:
+            needed.append(_staying(stages[entry.name]))
+        needs = " OR ".join(f"EXISTS ({each})" for each in needed)
         for (number,) in stage.side.executor.rows(
             f'SELECT {quoted}."n" FROM {quoted} WHERE {quoted}."has" = 0 AND EXISTS '
-            f"(SELECT 1 FROM {child} WHERE {same} AND EXISTS ({waits}))"
+            f"(SELECT 1 FROM {child} WHERE {same} AND ({needs}))"
         ):
             held[number] = f"a row of {entry.name!r} that waits to be sent refers to it"
     for number in held:
@@ -413,12 +433,17 @@ def keep_parents(stage: Stage, among: Sequence[Entry]) -> dict[int, str]:
     return held
 
 
-def _referring(parent: Side, among: Sequence[Entry]) -> Iterator[tuple[Entry, list[str], list[str]]]:
-    """The tables with changes that wait whose foreign keys are on a table's key, and the columns of both."""
+def _referring(
+    parent: Side, among: Sequence[Entry], stages: Mapping[str, Stage]
+) -> Iterator[tuple[Entry, list[str], list[str]]]:
+    """The tables with rows that wait or stay whose foreign keys are on a table's key; the columns of both."""
     executor, own = parent.executor, {column.name for column in parent.tracked.key}
     for entry in among:
         log = quote_identifier(Tracked(entry.name, entry.number, (), ()).log)
-        if not executor.rows(f"SELECT 1 FROM {log} LIMIT 1"):
+        looked = [f"SELECT 1 FROM {log} LIMIT 1"]
+        if entry.name in stages:
+            looked.append(f'SELECT 1 FROM {stages[entry.name].quoted} WHERE "has" = {HELD} LIMIT 1')
+        if not any(map(executor.rows, looked)):
             continue
         for found in executor.engine.catalog.foreign_keys(executor.run, entry.name):
             if found["references"].lower() == parent.tracked.name.lower() and set(found["keys"]) <= own:
@@ -434,8 +459,16 @@ def _waiting(executor: Executor, entry: Entry) -> str:
     here, noted = ({c.name: c.type for c in executor.describe(name).columns} for name in (entry.name, log))
     pairs = [(name, f"k{place}") for place, name in enumerate(entry.key)]
     is_as_noted = all(here.get(name) == noted[key] for name, key in pairs)
-    same = matching(quote_identifier(entry.name), "n", pairs) if is_as_noted else "1 = 1"
-    return f"SELECT 1 FROM {quote_identifier(log)} AS n WHERE {same}"
+    same = matching(quote_identifier(entry.name), "hf_n", pairs) if is_as_noted else "1 = 1"
+    return f"SELECT 1 FROM {quote_identifier(log)} AS hf_n WHERE {same}"
+
+
+def _staying(stage: Stage) -> str:
+    """A query that finds something if a row of a table stays that was to go."""
+    tracked = stage.side.tracked
+    pairs = [(key, column.name) for key, column in zip(tracked.keys, tracked.key, strict=True)]
+    same = matching(stage.quoted, quote_identifier(tracked.name), pairs)
+    return f'SELECT 1 FROM {stage.quoted} WHERE {stage.quoted}."has" = {HELD} AND {same}'
 
 
 def _numbered(side: Side, batches: Iterable[Columns]) -> Iterator[Columns]:
@@ -479,19 +512,19 @@ def rebase_changed(stage: Stage) -> None:
     staged_keys = [(key, key) for key in tracked.keys]
     columns = [
         f'{quoted}."n"',
-        'f."had"',
+        'hf_f."had"',
         side.there(),
         f'{quoted}."has"',
-        'f."tried"',
-        *side.noted_keys("f"),
-        *side.noted("f", "b"),
+        'hf_f."tried"',
+        *side.noted_keys("hf_f"),
+        *side.noted("hf_f", "b"),
         *side.own()[side.width :],
         *(f'{quoted}."{name}"' for name in tracked.notes("v")),
     ]
-    on = " AND ".join(f'{quoted}."{one}" = f."{other}"' for one, other in staged_keys)
+    on = " AND ".join(f'{quoted}."{one}" = hf_f."{other}"' for one, other in staged_keys)
     sql = (
-        f"SELECT {', '.join(columns)} FROM ({first}) AS f JOIN {quoted} ON {on} "
-        f"LEFT JOIN {side.table} ON {side.match('f')}"
+        f"SELECT {', '.join(columns)} FROM ({first}) AS hf_f JOIN {quoted} ON {on} "
+        f"LEFT JOIN {side.table} ON {side.match('hf_f')}"
     )
     width, rest = side.width, len(side.others)
     for number, had, there, has, tried, *values in side.executor.rows(sql, (ALL,)):
