@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import pty
 import re
@@ -21,7 +22,7 @@ ESCAPES = re.compile(r"\x1b(?:\[[\d;?]*[a-zA-Z]|[=>]|\][^\x07]*\x07)")
 
 
 class Terminal:
-    """What the program shows, and what is typed into it."""
+    """What the program shows, and what is typed into it; in a ``with`` it ends there, whatever happens."""
 
     def __init__(
         self, *words: str, columns: int = 80, lines: int = 24, env: dict[str, str] | None = None
@@ -42,15 +43,29 @@ class Terminal:
         self.shown = ""
         self.code: int | None = None
 
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.program.kill()
+        self.program.wait(PATIENCE)
+
     def type(self, text: str) -> None:
         """Press keys; ``\\r`` is Enter."""
         os.write(self.ours, text.encode())
 
-    def wait_for(self, pattern: str) -> str:
-        """What is shown up to a text, which is waited for; the next call looks behind it."""
+    def wait_for(self, pattern: str, *, pressing: str = "") -> str:
+        """What is shown up to a text, which is waited for; the next call looks behind it.
+
+        Keys to press are pressed again and again: what is typed before a program is ready for it is lost.
+        """
         deadline = time.monotonic() + PATIENCE
+        pressed = -math.inf
         while (found := re.search(pattern, ESCAPES.sub("", self.shown))) is None:
             assert time.monotonic() < deadline, self.shown
+            if pressing and time.monotonic() > pressed + 5:
+                self.type(pressing)
+                pressed = time.monotonic()
             chunk = self._read()
             assert chunk is not None, self.shown
             self.shown += chunk
@@ -60,10 +75,12 @@ class Terminal:
 
     def rest(self) -> str:
         """All that is shown until the program ends, as it was sent."""
-        while (chunk := self._read()) is not None:
-            self.shown += chunk
-        os.close(self.ours)
-        self.code = self.program.wait(PATIENCE)
+        try:
+            while (chunk := self._read()) is not None:
+                self.shown += chunk
+            self.code = self.program.wait(PATIENCE)
+        finally:
+            os.close(self.ours)
         return self.shown
 
     def _read(self) -> str | None:
