@@ -2,9 +2,11 @@
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-PYTEST_ARGS ?=
-# Two processes, each with servers of its own; -rP prints the figures and seeds of what passed.
+# Two processes, each with servers of its own.
+TEST_ARGS ?= -n 2 --dist loadfile
+# -rP prints the figures and seeds of what passed.
 LONG_ARGS ?= -n 2 --dist worksteal -rP
+PYTEST_ARGS ?=
 BENCH_ARGS ?=
 AUDIT_ARGS ?=
 BIN := .venv/bin
@@ -17,7 +19,7 @@ demo: .venv/.ready
 	$(BIN)/holdfast demo
 
 test: .venv/.ready
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TEST_ARGS) $(PYTEST_ARGS)
 
 test-long: .venv/.ready
 	$(BIN)/python -m pytest -m long $(LONG_ARGS) $(PYTEST_ARGS)

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -202,6 +203,13 @@ def test_restoring_twice_is_the_same(backup: Path, full: holdfast.Database) -> N
     assert state(full) == before
 
 
+@pytest.fixture
+def own_scratch(full: holdfast.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary folders, but those of servers, in a place where nobody else makes some meanwhile."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.mark.usefixtures("own_scratch")
 def test_verify_restores_for_real_and_leaves_nothing(backup: Path, full: holdfast.Database) -> None:
     before, places = state(full), scratch_places(full)
     report = full.verify_backup(backup)
@@ -216,11 +224,10 @@ def test_verify_restores_for_real_and_leaves_nothing(backup: Path, full: holdfas
 def scratch_places(db: holdfast.Database) -> Any:
     if db.engine.dialect.name == "postgresql":
         return db.query("SELECT datname FROM pg_database WHERE datname LIKE 'holdfast_verify%'")
-    import tempfile
-
     return sorted(Path(tempfile.gettempdir()).glob("holdfast-verify-*"))
 
 
+@pytest.mark.usefixtures("own_scratch")
 def test_nothing_is_left_when_verifying_fails(text: Path, full: holdfast.Database) -> None:
     forge(text, lambda text: text.replace(b"it''s", b"it''t"))
     places = scratch_places(full)

@@ -234,9 +234,10 @@ def test_an_ordinary_user(
         assert db.verify_backup(path).ok
         with monkeypatch.context() as without_wheel:
             without_wheel.setattr(dump, "bin_directory", lambda version=None: None)
+            without_wheel.setattr(tempfile, "tempdir", str(tmp_path))
             with pytest.raises(NotSupported, match="CREATEDB"):
                 db.verify_backup(path)
-        assert not list(Path(tempfile.gettempdir()).glob("holdfast-verify-*"))
+        assert not list(tmp_path.glob("holdfast-verify-*"))
         server(engine_name).execute(SQL("ALTER ROLE {} CREATEDB").format(Identifier(role)))
         assert db.verify_backup(path).ok
 

@@ -1,6 +1,6 @@
 """How many calls fail in each kind of fault, and how soon they succeed again: printed, and not judged.
 
-    make test PYTEST_ARGS="-s tests/faults/test_recovery.py"
+    make test PYTEST_ARGS="-rP tests/faults/test_recovery.py"
 
 One thread makes single calls, a write and a read in turn, and knows nothing of any of this.
 """

@@ -121,12 +121,12 @@ def test_the_configuration_says_the_default_and_the_sweeper_sweeps(
         store.put(HERE, "kept", {"v": 1}, ttl=None)
         clock(2)
         done = store.start_ttl_sweeper(0.0005)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while db.count(ITEMS) > 1 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert db.count(ITEMS) == 1
         assert store.stop_ttl_sweeper()
-        assert done.result(5) is None
+        assert done.result(60) is None
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), "5", True])
@@ -159,7 +159,7 @@ def test_a_namespace_that_cannot_be_is_refused_also_in_a_batch(
 @pytest.mark.parametrize(
     "value",
     [
-        {"v": object()},
+        {"v": ...},
         {"v": float("nan")},
         {"v": (1, 2)},
         {1: 2},
@@ -196,7 +196,7 @@ def test_a_key_that_cannot_be_is_refused(store: HoldfastStore, key: Any) -> None
         {"n": {"$lt": [1]}},
         {1: 2},
         "text",
-        {"n": object()},
+        {"n": ...},
     ],
     ids=repr,
 )
