@@ -441,7 +441,7 @@ def test_a_lock_is_tried_for_again(url: str, project: Project) -> None:
 
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait(10)
+    held.wait(120)
     with holdfast.connect(url) as db:
         migrate.downgrade(db, "base", project=project, locks=0.1, retries=50, backup=False)
         assert not db.table_exists("skills")

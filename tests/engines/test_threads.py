@@ -30,7 +30,7 @@ def together(*jobs: Callable[[], Any]) -> list[Any]:
     gate = threading.Barrier(len(jobs))
 
     def run(job: Callable[[], Any]) -> Any:
-        gate.wait(10)
+        gate.wait(120)
         return job()
 
     with ThreadPoolExecutor(len(jobs)) as pool:
@@ -156,13 +156,13 @@ def test_a_table_that_one_thread_changes_is_seen_by_the_others(t: Database) -> N
     def reader() -> list[Any]:
         before = t.get("t", 1)
         first.set()
-        assert second.wait(10)
+        assert second.wait(120)
         after = t.get("t", 1)
         t.insert("t", {"v": "b", "extra": 2})
         return [before, after, t.get("t", 2)]
 
     def changer() -> None:
-        assert first.wait(10)
+        assert first.wait(120)
         t.add_column("t", "extra", "INTEGER DEFAULT 1")
         second.set()
 

@@ -715,7 +715,7 @@ def test_run_transaction_repeats_the_whole_call_on_a_real_conflict(t: Database, 
     """Two threads read and then write the same row; one meets the other and runs again from its start."""
     t.create_table("account", {"id": "INTEGER PRIMARY KEY", "n": int})
     t.insert("account", {"id": 1, "n": 0})
-    both_have_read = threading.Barrier(2, timeout=10)
+    both_have_read = threading.Barrier(2, timeout=120)
     runs: list[int] = []
 
     def add(amount: int) -> None:
@@ -737,7 +737,7 @@ def test_run_transaction_repeats_the_whole_call_on_a_real_conflict(t: Database, 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert t.get("account", 1)["n"] == 11
     assert set(runs) == {1, 10}
 
@@ -803,7 +803,7 @@ def holder(t: Database, url: str) -> Iterator[subprocess.Popen[str]]:
         yield process
         if process.poll() is None:
             process.stdin.close()
-            process.wait(10)
+            process.wait(120)
 
 
 def let_go(process: subprocess.Popen[str]) -> None:

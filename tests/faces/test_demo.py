@@ -142,7 +142,7 @@ def _kill_while_loading(*arguments: str) -> None:
     assert program.poll() is None
     program.kill()
     program.stdout.close()
-    program.wait(30)
+    program.wait(120)
 
 
 @pytest.fixture(scope="module")

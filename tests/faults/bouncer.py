@@ -49,7 +49,7 @@ class Bouncer:
         user, group = self._owner or (None, None)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, user=user, group=group, stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection((HOST, self.port), 1).close()
@@ -62,6 +62,6 @@ class Bouncer:
     def stop(self) -> None:
         """End it at once, with all its connections."""
         self._process.kill()
-        self._process.wait(20)
+        self._process.wait(120)
 
     close = stop

@@ -93,7 +93,7 @@ class Pooler:
 
     def _transaction(self, client: socket.socket, data: bytes) -> bytes:
         """Serve one transaction; what came of the next one is returned."""
-        server = self._free.get(timeout=30)
+        server = self._free.get(timeout=120)
         done = threading.Event()
 
         def back() -> None:

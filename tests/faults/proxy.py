@@ -132,7 +132,7 @@ class Proxy:
                 _cut(client)
                 continue
             try:
-                server = socket.create_connection(self._target, timeout=5)
+                server = socket.create_connection(self._target, timeout=60)
             except OSError:
                 _cut(client)
                 continue

@@ -81,7 +81,7 @@ def under_load(
             time.sleep(pause())
             fault()
         before = len(told.kept)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while len(told.kept) < before + 4 and time.monotonic() < deadline:
             time.sleep(0.05)
         stop.set()
@@ -238,7 +238,7 @@ def check_closed(server: servers.Server, direct: str, tmp_path: Path, times: int
         use(direct, number)
         use(tmp_path / f"runs{number}.db", number)
     gc.collect()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while sessions() > connections and time.monotonic() < deadline:
         time.sleep(0.1)
     assert sessions() <= connections

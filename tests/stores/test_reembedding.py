@@ -133,7 +133,7 @@ def test_a_killed_process_leaves_what_it_had_made(url, opened):
     assert program.stdout is not None
     assert program.stdout.readline().startswith("two batches")
     program.kill()
-    program.wait(30)
+    program.wait(120)
     program.stdout.close()
     assert current(store) == ["hashing-64"]
     report = reembed(store, NEW)
