@@ -491,11 +491,22 @@ def test_the_command(tmp_path: Any, url: str, db: holdfast.Database, capsys: Any
         "table  rows in a  rows in b  only in a  only in b  changed",
         "-----  ---------  ---------  ---------  ---------  -------",
         "t              1          0          1          0        0",
+        "",
         "t",
         "row        key   columns",
         "---------  ----  -------",
         "only in a  id=1",
     ]
+    code, out, err = command("--csv")
+    assert (code, err) == (1, "")
+    assert out == 'what,table,key,column,in_a,in_b,times\nonly in a,t,"{""id"": 1}",,,,1\n'
+    assert command("--csv", "--rows")[1].splitlines()[1:] == [
+        'only in a,t,"{""id"": 1}",id,1,,1',
+        'only in a,t,"{""id"": 1}",a,1,,1',
+        'only in a,t,"{""id"": 1}",b,one,,1',
+    ]
+    code, out, err = command("--csv", "--limit", "0")
+    assert (code, out.count("\n"), err) == (1, 1, "t: 1 more rows differ\n")
     code, out, _ = command("--rows", "--json")
     told_ = json.loads(out)
     assert (code, told_["is_equal"]) == (1, False)
@@ -506,3 +517,17 @@ def test_the_command(tmp_path: Any, url: str, db: holdfast.Database, capsys: Any
     code, out, err = command("--tables", "x")
     assert (code, out) == (1, "")
     assert "there is no table 'x'" in err
+
+
+def test_the_command_says_how_rows_without_a_key_are_seen(
+    tmp_path: Any, url: str, db: holdfast.Database, capsys: Any
+) -> None:
+    path = str(tmp_path / "a.db")
+    with holdfast.connect(path) as a:
+        both({"x": str}, a, db)
+        a.insert_many("t", [{"x": "one"}, {"x": "one"}])
+    for more, place in (("--tables=t", 0), ("--csv", 1)):
+        with pytest.raises(SystemExit):
+            run(["diff", path, url, more])
+        assert "2" in (said := capsys.readouterr()[place])
+        assert "--rows" in said

@@ -224,6 +224,12 @@ def test_backups_are_listed_pruned_and_made_when_due(filled, tmp_path):
     rows = json.loads(output("backups", str(folder), "--json"))
     assert [row["backup"] for row in rows][:2] == ["b.sql", "a.sql"]
     assert {row["state"] for row in rows} == {"ok"}
+    head, *lines = output("backups", str(folder), "--csv").splitlines()
+    assert head == "backup,made,database,tables,rows,bytes,state"
+    assert [line.partition(",")[0] for line in lines] == [row["backup"] for row in rows]
+    told = ("prune", str(folder), "--keep-last", "1", "--dry-run")
+    assert [row["what"] for row in json.loads(output(*told, "--json"))][1:] == ["would be removed"] * 2
+    assert output(*told, "--csv").splitlines()[0] == "backup,made,what"
     assert output("prune", str(folder), "--keep-last", "1", "--dry-run").count("would be removed") == 2
     assert output("prune", str(folder), "--keep-last", "1").count("removed") == 2
     assert [path.name for path in folder.glob("[!.]*")] == ["b.sql"]
@@ -386,6 +392,10 @@ def test_search_finds_rows_and_can_be_enabled_from_the_shell(url: str) -> None:
     assert (row["id"], row["body"], row["snippet"]) == (1, "about gpt-4", "about **gpt**-**4**")
     assert json.loads(output("search", url, "notes", "about", "--limit", "1", "--json"))[0]["id"] in (1, 2)
     assert json.loads(output("search", url, "notes", "nothing", "--json")) == []
+    assert output("search", url, "notes", "york", "--csv").startswith(
+        "id,body,score,snippet\n2,about New York,"
+    )
+    assert output("search", url, "notes", "nothing", "--csv") == "id,body,score,snippet\n"
     (row,) = json.loads(output("search", url, "notes", "about", "--where", "id > 1", "--json"))
     assert row["id"] == 2
     nothing = call("search", url, "notes", "nothing")

@@ -126,6 +126,7 @@ def test_add_list_history(holdfast_, monkeypatch):
     assert "Ada drinks tea" in holdfast_("list", "--oldest", "--limit", 1)
     assert "insert" in holdfast_("history", id)
     assert json.loads(holdfast_("history", id, "--json"))[0]["operation"] == "insert"
+    assert holdfast_("history", id, "--csv").startswith("at,what,text\n")
     assert json.loads(holdfast_("stats", "--json"))["memories"] == 2
 
 

@@ -71,6 +71,8 @@ def test_two_files_and_a_hub(typed: Typed, url: str) -> None:
     assert "name=other  name=hers  name=hers" in typed("conflicts", "ada.db", url)
     typed("resolve", "eve.db", url, conflict["id"][:12], "--keep", '{"name": "both"}')
     assert json.loads(typed("conflicts", "ada.db", url, "--json")) == []
+    assert typed("conflicts", "ada.db", url, "--csv").startswith("id,at,replica,table,key,kind,")
+    assert typed("conflicts", "ada.db", url, "--csv", "--all").count("name") >= 3
     assert len(json.loads(typed("conflicts", "ada.db", url, "--json", "--all"))) == 1
     typed("eve.db", url), typed("ada.db", url)
     assert names("ada.db") == names("eve.db") == names(url) == ["both"]

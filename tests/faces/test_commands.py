@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
+import io
 import os
 import re
 import runpy
@@ -68,6 +70,66 @@ def test_every_command_and_option_says_what_it_does_and_shows_an_example(words: 
         given = shlex.split(line.partition("holdfast ")[2])
         assert tuple(given[: len(words)]) == words
         command.make_context(words[-1], given[len(words) :])
+
+
+LISTS_NOTHING = {
+    "rows changed, and how many": "insert update delete import delete-duplicates",
+    "one sentence": "create-table drop-table rename-table add-column drop-column rename-column alter-column "
+    "add-foreign-key create-index drop-index disable-search vacuum analyze optimize",
+    "a file, and its name": "diagram export backup",
+    "what was proven or put back": "verify restore",
+    "when a backup is due, or lines for another program": "schedule",
+    "a demonstration": "demo",
+    "a report of several tables, whole in --json": "summary copy",
+    "one thing with its parts, whole in --json": "explain health",
+}
+LISTS_NOTHING_IN_GROUPS = {
+    "what was done": "agents migrate upgrade, agents migrate downgrade, agents migrate new, agents new, "
+    "agents new-table, agents init, agents bootstrap, agents serve, sync resolve, sync stop, memory add",
+    "sentences, or SQL": "agents migrate check, agents migrate sql",
+    "a file, and its name": "memory export",
+    "a report of several tables, whole in --json": "sync run, sync status, memory stats",
+    "figures of one act, whole in --json": "memory recall, memory copy, memory reembed",
+}
+
+
+def test_every_listing_command_has_json_and_csv() -> None:
+    """What prints rows has both; all others are named here, with what they print instead."""
+    without = {name for names in LISTS_NOTHING.values() for name in names.split()}
+    without |= {name for names in LISTS_NOTHING_IN_GROUPS.values() for name in names.split(", ")}
+    options = {
+        named(words): {one for param in c.params for one in param.opts} for words, c in COMMANDS.items()
+    }
+    both = {name for name, given in options.items() if {"--json", "--csv"} <= given}
+    assert sorted(without - set(options)) == []
+    assert sorted(both & without) == []
+    assert sorted(set(options) - both - without) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tables", "{file}"),
+        ("schema", "{file}"),
+        ("inspect", "{file}"),
+        ("query", "{file}", "SELECT 1 AS one"),
+        ("select", "{file}", "runs"),
+        ("doctor", "{file}"),
+        ("suggest", "{file}", "SELECT * FROM runs WHERE model = 'm1'"),
+        ("agents", "migrate", "history"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_csv_is_read_by_its_reader(words: tuple[str, ...], file: str) -> None:
+    words = tuple(word.format(file=file) for word in words)
+    done = run(*words, "--csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *lines = csv.reader(io.StringIO(done.stdout))
+    assert lines or words[0] == "suggest"
+    assert all(len(line) == len(head) for line in lines)
+    both = run(*words, "--csv", "--json")
+    assert (both.returncode, both.stdout) == (2, "")
+    assert "exclude each other" in both.stderr
 
 
 def test_every_verb_has_a_command_or_a_reason() -> None:

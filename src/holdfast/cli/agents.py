@@ -34,6 +34,7 @@ Locks = Annotated[
 ]
 Retries = Annotated[int, typer.Option("--retries", help="How often that is tried.")]
 AsJson = output.AsJson
+AsCsv = output.AsCsv
 HERE = Path()
 
 
@@ -102,7 +103,7 @@ def downgrade(
 
 
 @migrations.command()
-def current(url: URL = None, project: Folder = HERE, as_json: AsJson = False) -> None:
+def current(url: URL = None, project: Folder = HERE, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Say which revisions the database is at.
 
     $ holdfast agents migrate current --json
@@ -110,7 +111,7 @@ def current(url: URL = None, project: Folder = HERE, as_json: AsJson = False) ->
     from holdfast.agents import migrate
 
     with _open(url) as db:
-        _list(migrate.current(db, project=_project(project)), as_json)
+        _list(migrate.current(db, project=_project(project)), as_json, as_csv)
 
 
 @migrations.command()
@@ -120,6 +121,7 @@ def history(
     ] = None,
     project: Folder = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """List all revisions, the newest first.
 
@@ -128,22 +130,19 @@ def history(
     from holdfast.agents import migrate
 
     if url is None:
-        _list(migrate.history(project=_project(project)), as_json)
+        _list(migrate.history(project=_project(project)), as_json, as_csv)
         return
     with _open(url) as db:
-        _list(migrate.history(project=_project(project), db=db), as_json)
+        _list(migrate.history(project=_project(project), db=db), as_json, as_csv)
 
 
-def _list(found: list[Any], as_json: bool) -> None:
-    rows = [
-        {"revision": one.id, "branch": one.branch, "message": one.message, "applied": one.applied}
-        for one in found
-    ]
-    if as_json:
-        output.write_json(rows)
-    elif rows:
-        shown = [name for name in rows[0] if name != "applied" or rows[0]["applied"] is not None]
-        output.show(shown, [[row[name] for name in shown] for row in rows])
+def _list(found: list[Any], as_json: bool, as_csv: bool) -> None:
+    names = ["revision", "branch", "message", "applied"]
+    rows = [[one.id, one.branch, one.message, one.applied] for one in found]
+    if rows and rows[0][-1] is None and not (as_json or as_csv):
+        names, rows = names[:-1], [row[:-1] for row in rows]
+    if rows or as_json or as_csv:
+        output.write(names, rows, as_json=as_json, as_csv=as_csv)
     else:
         print("no revision has run")
 

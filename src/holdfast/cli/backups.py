@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, show, write_json
+from holdfast.cli.output import AsCsv, AsJson, write
 from holdfast.errors import BackupCorrupt, BackupError, ConfigurationError, Error, InvalidQuery
 
 if TYPE_CHECKING:
@@ -132,7 +132,9 @@ def _keep(last: int, daily: int, weekly: int, monthly: int, yearly: int) -> dict
     return {f"keep_{name}": count for name, count in given.items() if count}
 
 
-def backups(folder: Folder, identity: Identity = None, as_json: AsJson = False) -> None:
+def backups(
+    folder: Folder, identity: Identity = None, as_json: AsJson = False, as_csv: AsCsv = False
+) -> None:
     """List the backups in a folder, the newest first, each checked to its last byte.
 
     $ holdfast backups nightly
@@ -154,10 +156,7 @@ def backups(folder: Folder, identity: Identity = None, as_json: AsJson = False) 
         ]
         for item in found
     ]
-    if as_json:
-        write_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        show(columns, rows)
+    write(columns, rows, as_json=as_json, as_csv=as_csv)
     if damaged := [item for item in found if item.problem]:
         raise BackupCorrupt(str(damaged[0].problem), hint="keep it apart; it restores nothing")
 
@@ -171,6 +170,8 @@ def prune(
     keep_yearly: KeepYearly = 0,
     identity: Identity = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Remove the backups in a folder that no rule keeps; damaged ones and the newest sound one stay.
 
@@ -188,7 +189,7 @@ def prune(
     rows += [[item.path.name, _made(item), what] for item in pruned.removed]
     rows += [[item.path.name, _made(item), "damaged, left alone"] for item in pruned.damaged]
     rows += [[item.path.name, _made(item), "encrypted, left alone"] for item in pruned.closed]
-    show(["backup", "made", "what"], rows)
+    write(["backup", "made", "what"], rows, as_json=as_json, as_csv=as_csv)
 
 
 def _made(item: Backup) -> str | None:

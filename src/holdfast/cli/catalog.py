@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsCsv, AsJson, show, write, write_json
+from holdfast.cli.output import AsCsv, AsJson, nested, show, write, write_csv, write_json
 
 if TYPE_CHECKING:
     from holdfast.database import Database
@@ -45,6 +45,7 @@ def schema(
         ),
     ] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
     as_sql: Annotated[bool, typer.Option("--sql", help="Print CREATE statements.")] = False,
 ) -> None:
     """Show columns, keys and indexes of one table or of all.
@@ -63,6 +64,9 @@ def schema(
         found = described(db, names)
     if as_json:
         write_json(found)
+    elif as_csv:
+        rows = [row for name, table in found.items() for row in _column_rows(name, table)]
+        write_csv(["table", "column", "type", "nullable", "default", "primary_key", "references"], rows)
     else:
         show_tables(found)
 
@@ -90,12 +94,27 @@ def _describe(db: Database, table: str) -> dict[str, Any]:
     }
 
 
-def _show_table(name: str, described: dict[str, Any]) -> None:
-    references = {
-        column: f"-> {key['references']}({', '.join(key['keys'])})"
+def _references(described: dict[str, Any]) -> dict[str, str]:
+    return {
+        column: f"{key['references']}({', '.join(key['keys'])})"
         for key in described["foreign_keys"]
         for column in key["columns"]
     }
+
+
+def _column_rows(name: str, described: dict[str, Any]) -> list[list[Any]]:
+    references = _references(described)
+    return [
+        [
+            *(name, column["name"], column["type"], column["nullable"], column["default"]),
+            *(column["primary_key"], references.get(column["name"])),
+        ]
+        for column in described["columns"]
+    ]
+
+
+def _show_table(name: str, described: dict[str, Any]) -> None:
+    references = {column: f"-> {target}" for column, target in _references(described).items()}
     show(
         ["column", "type", "null", "default", "key"],
         [
@@ -142,6 +161,7 @@ def inspect(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="About how long it may take.")] = 10.0,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Say what tables are made of and what their columns hold; it only reads.
 
@@ -153,8 +173,23 @@ def inspect(
         found = holdfast.inspect(db).profile(table or None, rows=rows, seconds=seconds)
     if as_json:
         write_json([asdict(one) for one in found])
-        return
-    _show_profile(found)
+    elif as_csv:
+        _write_profile(found)
+    else:
+        _show_profile(found)
+
+
+def _write_profile(found: Profile) -> None:
+    """One row a column, with the rows of its table and how many of them were read."""
+    from holdfast.inspection.profile import ColumnProfile
+
+    names = [field.name for field in fields(ColumnProfile)]
+    rows = [
+        [table.name, table.rows, table.read, *(nested(getattr(column, name)) for name in names)]
+        for table in found
+        for column in table.columns
+    ]
+    write_csv(["table", "rows", "read", *names], rows)
 
 
 def _show_profile(found: Profile) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.copying import names_of
-from holdfast.cli.output import AsJson, printable, show, write_json
+from holdfast.cli.output import AsCsv, AsJson, nested, printable, show, write_csv, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +29,7 @@ def diff(
     rows: Annotated[bool, typer.Option("--rows", help="Print the values of rows that differ, too.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="How many rows of each table to print.")] = 20,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Say how two databases differ, in their schemas and row by row; exit code 1 if they do.
 
@@ -44,12 +45,37 @@ def diff(
         )
     if as_json:
         write_json({"is_equal": found.is_equal, **asdict(found)})
+    elif as_csv:
+        write_csv(["what", "table", "key", "column", "in_a", "in_b", "times"], list(_csv_rows(found)))
+        _tell_the_rest(found)
     elif found.is_equal:
         print(found)
     else:
         _show(found, rows)
     if not found.is_equal:
         raise typer.Exit(1)
+
+
+def _csv_rows(found: Difference) -> Iterator[list[Any]]:
+    """A row for each difference of the schema, and for each row, or with its values for each column of it."""
+    for item in found.schema:
+        yield [item.kind, item.table, None, item.name, item.a, item.b, None]
+    for table in found.tables:
+        for row in table.rows:
+            key = None if row.key is None else nested(dict(row.key))
+            names: tuple[str | None, ...] = row.columns or tuple(row.a or row.b or ()) or (None,)
+            for name in names:
+                sides = [nested(side.get(name)) if side and name else None for side in (row.a, row.b)]
+                yield [row.which, table.table, key, name, *sides, row.count]
+
+
+def _tell_the_rest(found: Difference) -> None:
+    """Beside the CSV: what is counted but not in it, and what was not compared."""
+    for table in found.tables:
+        for line in _not_compared(table):
+            typer.echo(line, err=True)
+        if left := _left(table):
+            typer.echo(printable(f"{table.table}: {left:,} more rows differ{_hint(table)}"), err=True)
 
 
 def _show(found: Difference, values: bool) -> None:
@@ -62,6 +88,8 @@ def _show(found: Difference, values: bool) -> None:
             ],
         )
     differing = [table for table in found.tables if not table.has_equal_rows]
+    if found.schema and differing:
+        print()
     if differing:
         show(
             ["table", "rows in a", "rows in b", "only in a", "only in b", "changed"],
@@ -71,8 +99,8 @@ def _show(found: Difference, values: bool) -> None:
             ],
         )
     for table in found.tables:
-        for column, reason in table.not_compared.items():
-            print(printable(f"{table.table}.{column} was not compared: {reason}"))
+        for line in _not_compared(table):
+            print(line)
     for table in differing:
         _show_rows(table, values)
 
@@ -82,8 +110,25 @@ def _there(text: str | None) -> str:
     return "-" if text is None else text or "yes"
 
 
+def _not_compared(table: TableDifference) -> Iterator[str]:
+    for column, reason in table.not_compared.items():
+        yield printable(f"{table.table}.{column} was not compared: {reason}")
+
+
+def _left(table: TableDifference) -> int:
+    """How many rows that differ are not among those that are told."""
+    return table.only_in_a + table.only_in_b + table.changed - sum(row.count for row in table.rows)
+
+
+def _hint(table: TableDifference) -> str:
+    """Rows without a key are known by nothing but their values."""
+    return "" if table.by or table.rows else "; it has no key: --rows prints their values"
+
+
 def _show_rows(table: TableDifference, values: bool) -> None:
+    print()
     if not table.rows:
+        print(printable(f"{table.table}: {_left(table):,} rows differ{_hint(table)}"))
         return
     if values:
         heads, lines = (
@@ -96,8 +141,7 @@ def _show_rows(table: TableDifference, values: bool) -> None:
             [[row.which, _key(row), ", ".join(row.columns)] for row in table.rows],
         )
     show(heads, lines, title=table.table)
-    left = table.only_in_a + table.only_in_b + table.changed - sum(row.count for row in table.rows)
-    if left:
+    if left := _left(table):
         print(f"and {left:,} more")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, write_json
+from holdfast.cli.output import AsCsv, AsJson, write_json, write_records
 from holdfast.cli.query import SQL, Param, named
 
 
@@ -51,6 +51,7 @@ def doctor(
         typer.Option(metavar="FILE", help="Mend what can be mended without risk, after a backup to FILE."),
     ] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Say what is wrong with a database, or will be, and what mends it; exit code 1 if data are in danger.
 
@@ -58,8 +59,10 @@ def doctor(
     """
     with opening.to_read(url) if fix is None else opening.to_change(url) as db:
         found = db.doctor(backups=backups, every=every, fix=fix)
-    if as_json:
-        write_json([dataclasses.asdict(finding) for finding in found])
+    if as_json or as_csv:
+        from holdfast.engines.checks import Finding
+
+        write_records(found, Finding, as_csv=as_csv)
     else:
         print(found)
         safe = sum(finding.is_safe for finding in found)
@@ -92,6 +95,7 @@ def suggest(
     apply: Annotated[bool, typer.Option("--apply", help="Make the indexes, and renew statistics.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="With --apply, drop indexes of no use too.")] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Say which indexes would make statements faster, each tried on a copy; --apply makes them.
 
@@ -99,13 +103,15 @@ def suggest(
     """
     with opening.to_change(url) as db:
         found = db.suggest_indexes(sql or None, complete=complete)
-        if as_json:
-            write_json([dataclasses.asdict(advice) for advice in found])
+        if as_json or as_csv:
+            from holdfast.tuning.advise import Advice
+
+            write_records(found, Advice, as_csv=as_csv)
         else:
             print(found)
         for line in found.apply(drop=drop) if apply else ():
             print(line, file=sys.stderr)
-    if not apply and not as_json and any(advice.action != "drop" for advice in found):
+    if not (apply or as_json or as_csv) and any(advice.action != "drop" for advice in found):
         print(f"\nto do that, but for what is to be dropped:\n{_line(url, 'suggest', *(sql or ()))} --apply")
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from holdfast.cli.memory import Agent, Db, Name, User, _looked_into, _memory, _refuse_missing
-from holdfast.cli.output import AsJson, show, write_json
+from holdfast.cli.memories import Agent, Db, Name, User, looked_into, opened, refuse_missing
+from holdfast.cli.output import AsCsv, AsJson, write, write_json
 from holdfast.errors import DatabaseError, NotFoundError
-
-if TYPE_CHECKING:
-    from holdfast.database import Database
 
 
 def export(
@@ -31,7 +28,7 @@ def export(
     """
     from holdfast.memory import export_memory
 
-    with _memory(db, name, user, agent) as memory:
+    with opened(db, name, user, agent) as memory:
         print(f"wrote {export_memory(memory, path)} to {path}")
 
 
@@ -58,8 +55,8 @@ def copy(
     from holdfast.memory import copy_memory
 
     with (
-        _memory(db, name, user, agent) as source,
-        _memory(target, to_name or name, to_user or user, None, write=True) as there,
+        opened(db, name, user, agent) as source,
+        opened(target, to_name or name, to_user or user, None, write=True) as there,
     ):
         moved = copy_memory(source, there)
     if as_json:
@@ -90,9 +87,9 @@ def reembed(
     from holdfast.memory import embed
     from holdfast.memory import reembed as make_anew
 
-    with _looked_into(db) as database:
-        _refuse_missing(database, db, name)
-    with _memory(db, name, user, agent, write=True) as memory:
+    with looked_into(db) as database:
+        refuse_missing(database, db, name)
+    with opened(db, name, user, agent, write=True) as memory:
         report = make_anew(
             memory, embed.named(embedder), least=least, switch=not no_switch, drop_old=drop_old
         )
@@ -107,6 +104,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without, it only says what there is.")] = False,
     db: Db = "agent.db",
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Remove all that any memory here has of a user, with history and vectors, and prove it. Backups stay.
 
@@ -115,12 +113,14 @@ def erase(
     import holdfast.memory
     from holdfast.memory import tables
 
-    with _looked_into(db) as database:
+    with looked_into(db) as database:
         layouts = tables.stores(database._executor)
         if not layouts:
             raise NotFoundError("there is no memory here", hint="check --db; nothing was changed")
         if not yes:
-            _show_erasable(database, user, [layout.table for layout in layouts])
+            rows = [[layout.table, database.count(layout.table, {"user_id": user})] for layout in layouts]
+            write(["table", "memories"], rows, as_json=as_json, as_csv=as_csv)
+            typer.echo("nothing was changed; --yes removes them", err=True)
             return
     options = {"user_id": user, "name": layouts[0].name}
     with holdfast.memory.get_storage_connector(layouts[0].kind, db, **options) as memory:  # type: ignore[arg-type]
@@ -128,20 +128,13 @@ def erase(
     if as_json:
         write_json(asdict(report))
     else:
-        show(
-            ["table", "removed", "left"], [[name, n, report.left[name]] for name, n in report.removed.items()]
-        )
+        rows = [[name, count, report.left[name]] for name, count in report.removed.items()]
+        write(["table", "removed", "left"], rows, as_json=False, as_csv=as_csv)
     if not report.is_clean:
         raise DatabaseError(
             f"something may be left: {report.unfinished or 'a row was written meanwhile'}",
             hint="run it again",
         )
-
-
-def _show_erasable(database: Database, user: str, names: list[str]) -> None:
-    rows = [[name, database.count(name, {"user_id": user})] for name in names]
-    show(["table", "memories"], rows)
-    typer.echo("nothing was changed; --yes removes them", err=True)
 
 
 COMMANDS = (copy, export, reembed, erase)

@@ -8,14 +8,22 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from datetime import date, time
 from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; NULL is an empty field.")]
+
+def _one_form(ctx: typer.Context, param: typer.CallbackParam, wanted: bool) -> bool:
+    if wanted and any(ctx.params.get(name) for name in {"as_json", "as_csv"} - {param.name}):
+        raise typer.BadParameter("--json and --csv exclude each other")
+    return wanted
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_one_form)]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; NULL is an empty field.", callback=_one_form)]
 NUMBERS = (int, float, Decimal)
 LEGIBLE, GAP = 8, 2
 
@@ -174,13 +182,7 @@ def panel(title: str, items: Iterable[tuple[str, str]]) -> None:
 def write(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, as_json: bool, as_csv: bool, **how: Any
 ) -> None:
-    """Print rows for a program, or as :func:`show` does.
-
-    Raises:
-        BadParameter: if both JSON and CSV are wanted.
-    """
-    if as_json and as_csv:
-        raise typer.BadParameter("--json and --csv exclude each other")
+    """Print rows for a program, or as :func:`show` does."""
     if as_json:
         write_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif as_csv:
@@ -208,6 +210,24 @@ def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     ]
     for row in zip(*fields, strict=True):
         print(",".join(row))
+
+
+def write_records(records: Iterable[Any], kind: type, *, as_csv: bool, **more: Any) -> None:
+    """Print dataclasses of a kind as JSON or CSV; in CSV what is nested is JSON.
+
+    ``more`` are values that come first in each of them.
+    """
+    found = [{**more, **asdict(record)} for record in records]
+    if not as_csv:
+        write_json(found)
+        return
+    names = [*more, *(field.name for field in fields(kind))]
+    write_csv(names, [[nested(record[name]) for name in names] for record in found])
+
+
+def nested(value: Any) -> Any:
+    """A value for a field of CSV: what has parts is JSON."""
+    return _json(value) if isinstance(value, (dict, list, tuple)) else value
 
 
 def _json(value: Any) -> str:

@@ -34,8 +34,6 @@ def query(
     $ holdfast query runs.db "SELECT * FROM runs WHERE acc > :low" --param low=0.5
     $ holdfast query runs.db "DELETE FROM runs WHERE acc IS NULL" --write
     """
-    if as_json and as_csv:
-        raise typer.BadParameter("--json and --csv exclude each other")
     params = dict(map(named, param or ()))
     with opening.to_change(url) if write else opening.to_read(url) as db:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.memory import (
+from holdfast.cli.memories import (
     Agent,
     Db,
     Embedder,
@@ -16,14 +16,13 @@ from holdfast.cli.memory import (
     Name,
     User,
     Where,
-    _body,
-    _check_form,
-    _fields,
-    _filter,
-    _memory,
-    _place,
-    _shown_place,
-    _text,
+    body_of,
+    fields_of,
+    filter_of,
+    opened,
+    place_of,
+    shown_place,
+    text_of,
 )
 from holdfast.cli.output import AsCsv, AsJson, show, write_csv, write_json
 
@@ -54,15 +53,14 @@ def search(
 
     $ holdfast memory search "when does the train leave?" --why
     """
-    _check_form(as_json, as_csv)
-    with _memory(db, name, user, agent, embedder) as memory:
+    with opened(db, name, user, agent, embedder) as memory:
         hits = memory.query(
-            text, top_k=limit, filters=_filter(where), mode=mode or ("hybrid" if embedder else "text")
+            text, top_k=limit, filters=filter_of(where), mode=mode or ("hybrid" if embedder else "text")
         )
     if as_json:
-        write_json([{"score": hit.score, "why": hit.why, **_fields(hit.record)} for hit in hits])
+        write_json([{"score": hit.score, "why": hit.why, **fields_of(hit.record)} for hit in hits])
     elif as_csv:
-        rows = [[hit.score, _text(hit.record), *_place(hit.record), str(hit.record.id)] for hit in hits]
+        rows = [[hit.score, text_of(hit.record), *place_of(hit.record), str(hit.record.id)] for hit in hits]
         write_csv(["score", "text", "source", "heading", "id"], rows)
     elif not hits:
         typer.echo("Nothing fits.", err=True)
@@ -74,10 +72,8 @@ def _show_hits(hits: list[Hit], text: str, why: bool) -> None:
     columns = ["#", "score", "text", "source", *(["why"] if why else [])]
     rows = []
     for rank, hit in enumerate(hits, 1):
-        snippet = _snippet(_body(hit.record), text)
-        rows.append(
-            [rank, f"{hit.score:.3g}", snippet, _shown_place(hit.record), *([hit.why] if why else [])]
-        )
+        snippet = _snippet(body_of(hit.record), text)
+        rows.append([rank, f"{hit.score:.3g}", snippet, shown_place(hit.record), *([hit.why] if why else [])])
     show(columns, rows, right=[True, True, False, False, *([False] if why else [])], marks=True)
 
 
@@ -126,7 +122,7 @@ def recall(
     """
     from holdfast.memory import measure_recall
 
-    with _memory(db, name, user, agent) as memory:
+    with opened(db, name, user, agent) as memory:
         found = measure_recall(memory, k=k, queries=queries)
     if as_json:
         write_json(asdict(found))

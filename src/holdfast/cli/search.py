@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, printable, show, write_json
+from holdfast.cli.output import AsCsv, AsJson, printable, show, write_csv, write_json
 from holdfast.cli.rows import Table
 
 
@@ -30,6 +30,7 @@ def search(
     language: Annotated[str, typer.Option(help="With --enable: whose word stems, or simple.")] = "english",
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Only among these rows.")] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Print the rows that hold every word of TEXT, the best first.
 
@@ -42,7 +43,12 @@ def search(
         if as_json:
             write_json(found)
             return
-        key = [column["name"] for column in db.get_columns(table) if column["primary_key"]]
+        columns = db.get_columns(table)
+    if as_csv:
+        names = list(found[0]) if found else [*(column["name"] for column in columns), "score", "snippet"]
+        write_csv(names, [list(row.values()) for row in found])
+        return
+    key = [column["name"] for column in columns if column["primary_key"]]
     if not found:
         typer.echo(f"No row of {printable(table)} holds all of these words.", err=True)
         return

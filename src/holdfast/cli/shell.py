@@ -57,8 +57,6 @@ def shell(
     $ holdfast shell runs.db
     $ echo "SELECT * FROM runs;" | holdfast shell runs.db --csv
     """
-    if as_json and as_csv:
-        raise typer.BadParameter("--json and --csv exclude each other")
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with Worker() as worker:
         db = worker.call(lambda: opening.to_write(url) if write else opening.to_read(url))

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from holdfast.cli import opening
 from holdfast.cli.copying import names_of
 from holdfast.cli.mistakes import one_line
-from holdfast.cli.output import AsJson, show, write_json
+from holdfast.cli.output import AsCsv, AsJson, show, write_json, write_records
 from holdfast.errors import ConnectionFailed, ConnectionLost, DatabaseBusy, InvalidQuery, SyncError
 
 if TYPE_CHECKING:
@@ -205,6 +205,7 @@ def conflicts(
     policy: Policy = "hub",
     all: Annotated[bool, typer.Option("--all", help="Those that were resolved, too.")] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """List the clashes that the policy decided, with what was not kept.
 
@@ -212,8 +213,10 @@ def conflicts(
     """
     with _sync(local, hub, policy) as sync:
         found = sync.conflicts(all=all)
-    if as_json:
-        write_json([asdict(conflict) for conflict in found])
+    if as_json or as_csv:
+        from holdfast.sync.report import Conflict
+
+        write_records(found, Conflict, as_csv=as_csv)
         return
     show(
         ["id", "at", "table", "key", "kind", "columns", "ours", "hub", "result", "resolved"],

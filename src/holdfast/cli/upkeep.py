@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsJson, panel, write_json
+from holdfast.cli.output import AsCsv, AsJson, panel, write_json, write_records
 from holdfast.cli.rows import Table, split
 
 
@@ -68,6 +68,7 @@ def slow_queries(
     limit: Annotated[int, typer.Option(min=1, help="The most to print.")] = 20,
     plans: Annotated[bool, typer.Option("--plans", help="Say how each is run now.")] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Print the statements that took the most time together, as pg_stat_statements counted them.
 
@@ -75,8 +76,10 @@ def slow_queries(
     """
     with opening.to_read(url) as db:
         found = db.slow_queries(limit, plans=plans, source="server")
-    if as_json:
-        write_json([asdict(query) for query in found])
+    if as_json or as_csv:
+        from holdfast.tuning.slow_log import SlowQuery
+
+        write_records(found, SlowQuery, as_csv=as_csv)
     else:
         print(found)
 
