@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.sync import Clash, hub, replica, round
+from holdfast.sync import Clash, hub, lineage, replica, round
 from holdfast.sync.merge import Merged
 from sync.world import Fault, Violation, World, kill, lose
 
@@ -93,6 +93,30 @@ def a_lost_reply(make: Make) -> None:
     parts = str(value).split("+")
     if len(parts) != len(set(parts)):
         raise Violation(f"a batch was applied twice: {value}")
+
+
+def a_restored_hub(make: Make) -> None:
+    """The replica has taken rows in that the backup does not have, and was killed before it told."""
+    world = _with_a_row(make)
+    world.back_up_hub()
+    world.write("hub", "k0", "a"), world.write("hub", "k1", "insert")
+    world.round(world.replicas[0], Fault(4, "after", kill))
+    assert "k1" in world.rows(world.replicas[0].place)
+    world.put_back_hub()
+    _end(world)
+
+
+def a_restored_hub_and_a_copy(make: Make) -> None:
+    """A copy of the replica has moved the hub on, as far as it was."""
+    world = _with_a_row(make)
+    world.clone(world.replicas[0])
+    world.back_up_hub()
+    world.write("hub", "k0", "a"), world.write("hub", "k1", "insert")
+    world.round(world.replicas[0])
+    world.put_back_hub()
+    world.write("hub", "k0", "b"), world.write("hub", "k2", "insert")
+    world.round(world.replicas[-1])
+    _end(world)
 
 
 def joined(clash: Clash) -> Any:
@@ -194,6 +218,24 @@ def no_dedupe(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(hub, "was_applied", lambda hub, replica, batch: False)
 
 
+def whatever_hub(patch: pytest.MonkeyPatch) -> None:
+    """The hub is not asked whether it knows what a replica has seen."""
+    patch.setattr(lineage, "is_lost", lambda hub, replica, known: False)
+
+
+def rounds_without_tokens(patch: pytest.MonkeyPatch) -> None:
+    """Rounds are counted, and nothing else tells them apart."""
+    right = lineage.seen
+    patch.setattr(lineage, "seen", lambda state: [(number, "") for number, _ in right(state)])
+    noted = lineage.is_lost
+
+    def wrong(hub: Any, replica: str, known: Any) -> bool:
+        hub.run("UPDATE hf_sync_rounds SET token = ''")
+        return noted(hub, replica, known)
+
+    patch.setattr(lineage, "is_lost", wrong)
+
+
 MUTANTS = [
     (blind_overwrite, two_writers),
     (clobbering_pull, a_writer_before_the_pull),
@@ -203,6 +245,8 @@ MUTANTS = [
     (no_frozen_batch, a_crash_after_the_push),
     (sequence_cursor, a_long_transaction_of_the_hub),
     (no_dedupe, a_lost_reply),
+    (whatever_hub, a_restored_hub),
+    (rounds_without_tokens, a_restored_hub_and_a_copy),
 ]
 
 

@@ -12,7 +12,7 @@ from holdfast.core.transaction import Transaction
 from holdfast.engines.changes import APPLYING, UNNOTED, Tracked, listed
 from holdfast.engines.names import quote_identifier
 from holdfast.errors import Error, HubChanged, ReadOnlyError, SyncError
-from holdfast.sync import notes, setup
+from holdfast.sync import lineage, notes, setup
 from holdfast.sync.hub import gone_since
 from holdfast.sync.merge import POLICIES, Policy
 from holdfast.sync.notes import Entry, SharedEntry
@@ -124,7 +124,7 @@ def enable_replica(local: Executor, agreed: Sequence[Agreed], wishes: Mapping[st
                 hint="Sync.rebase() joins it to this hub, Sync.disable() ends the sync",
             )
         if not state:
-            state = {"id": str(uuid.uuid4()), "seq": "0", "acknowledged": "0", "turn": "0", "rounds": "0"}
+            state = {"id": str(uuid.uuid4()), "seq": "0", "turn": "0"}
         notes.write(local, notes.STATE, {**state, "epoch": epoch})
         known = {entry.name: entry for entry in notes.entries(local)}
         for table in agreed:
@@ -264,16 +264,16 @@ def meet(local: Executor, hub: Executor, policy: Policy) -> str:
     check_policy(there, policy)
     if there.get("server") != hub.engine.changes.identity(hub.run):
         rotate(hub)
-        raise _changed("the hub has been put into another server")
+        raise lineage.changed("the hub has been put into another server")
     if state.get("epoch") != there.get("epoch"):
-        raise _changed("the hub has begun anew since")
-    known = hub.rows(f'SELECT "seq", "hash", "rounds" FROM {notes.REPLICAS} WHERE "id" = ?', (state["id"],))
+        raise lineage.changed("the hub has begun anew since")
+    known = hub.rows(f'SELECT "seq", "hash" FROM {notes.REPLICAS} WHERE "id" = ?', (state["id"],))
     if not known:
-        raise _changed("the hub does not know this replica")
-    ((seq, token, rounds),) = known
-    if int(state["acknowledged"]) > seq or int(state["rounds"]) > rounds:
+        raise lineage.changed("the hub does not know this replica")
+    ((seq, token),) = known
+    if lineage.is_lost(hub, state["id"], lineage.seen(state)):
         rotate(hub)
-        raise _changed("the hub has lost what this replica gave it")
+        raise lineage.changed(lineage.LOST)
     if _is_copy(state, flight(local), seq, token):
         return new_identity(local, hub)
     return state["id"]
@@ -284,13 +284,6 @@ def _is_copy(state: Mapping[str, str], flying: Flight | None, seq: int, token: s
     if flying is not None:
         return seq > flying.seq or (seq == flying.seq and token != flying.token)
     return seq > int(state["seq"]) or (seq > 0 and seq == int(state["seq"]) and token != state.get("last"))
-
-
-def _changed(what: str) -> HubChanged:
-    return HubChanged(
-        f"{what}: it was restored from a backup, or is another one",
-        hint="Sync.rebase() joins this replica to it as it is now; rows of both sides stay",
-    )
 
 
 def rotate(hub: Executor) -> None:
@@ -314,11 +307,14 @@ def new_identity(local: Executor, hub: Executor) -> str:
     positions = {entry.name: entry.position for entry in notes.entries(local)}
     shared = [Tracked(name, entry.number, (), ()) for name, entry in notes.shared(hub).items()]
     register(hub, replica, None, (table for table in shared if table.name in positions), positions)
+    with Transaction(hub):
+        last = lineage.note(hub, replica)
     _mark_new(local, pairs)
     with Transaction(local):
         state = notes.read(local, notes.STATE)
         seq = 1 if state.get("flight") else 0
-        began = {"seq": seq, "acknowledged": 0, "rounds": 0, "last": None, "next": None}
+        seen = {lineage.PUSHED: None, **lineage.noted(lineage.PULLED, last)}
+        began = {"seq": seq, "last": None, "next": None, **seen}
         notes.write(local, notes.STATE, {**began, "id": replica, "unmet": json.dumps(list(paused))})
         local.run(f"DELETE FROM {notes.OWN}")
         _take_for_sent(local, pairs)
@@ -376,8 +372,8 @@ def rejoin(local: Executor, hub: Executor, policy: Policy, name: str | None) -> 
         local.run(f'UPDATE {notes.TABLES} SET "is_new" = 1, "position" = NULL')
         for table in (notes.OWN, notes.QUARANTINE):
             local.run(f"DELETE FROM {table}")
-        known = {"seq": 0, "acknowledged": 0, "rounds": 0, "flight": None, "last": None, "unmet": None}
-        state = {**known, "id": str(uuid.uuid4()), "epoch": epoch}
+        known = dict.fromkeys(("flight", "last", "unmet", lineage.PUSHED, lineage.PULLED))
+        state = {**known, "seq": 0, "id": str(uuid.uuid4()), "epoch": epoch}
         notes.write(local, notes.STATE, state)
     pairs, _ = pairs_of(local, hub)
     register(hub, str(state["id"]), name, (theirs.tracked for _, theirs in pairs), {})
@@ -411,7 +407,7 @@ def disable_replica(local: Executor, names: Iterable[str] | None) -> list[int]:
 def leave(hub: Executor, replica: str) -> None:
     """Have the hub keep nothing for a replica any more. One transaction."""
     with Transaction(hub):
-        for table in (notes.CURSORS, notes.REPLICAS):
+        for table in (notes.CURSORS, notes.ROUNDS, notes.REPLICAS):
             hub.run(f'DELETE FROM {table} WHERE "id" = ?', (replica,))
 
 
@@ -420,7 +416,7 @@ def disable_hub(hub: Executor) -> None:
     with Transaction(hub):
         for entry in notes.shared(hub).values():
             hub.engine.changes.forget(hub.run, Tracked(entry.name, entry.number, (), ()))
-        tables = (notes.HUB, notes.SHARED, notes.REPLICAS, notes.CURSORS, notes.CONFLICTS)
+        tables = (notes.HUB, notes.SHARED, notes.REPLICAS, notes.ROUNDS, notes.CURSORS, notes.CONFLICTS)
         for table in (*tables, quote_identifier(UNNOTED)):
             hub.run(f"DROP TABLE IF EXISTS {table}")
         hub.forget()

@@ -8,7 +8,7 @@ from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.engines.names import quote_identifier
 from holdfast.errors import NotSupported
-from holdfast.sync import enabling, notes, replica
+from holdfast.sync import enabling, lineage, notes, replica
 from holdfast.sync.report import Plan
 from holdfast.sync.round import Round
 from holdfast.sync.stage import REFUSALS, Columns, Side, Stage, copy_in, is_empty
@@ -74,13 +74,17 @@ def copy_up(rnd: Round, ours: Side, theirs: Side) -> int | None:
         with Transaction(rnd.local):
             replica.hold(rnd.local, [ours])
             rnd.local.run(f"DELETE FROM {quote_identifier(ours.tracked.log)}")
+            state = notes.read(rnd.local, notes.STATE)
             with Transaction(rnd.hub):
+                lineage.check(rnd.hub, rnd.id, lineage.seen(state))
                 copied, start, own = _copy(rnd, ours, theirs)
+                last = lineage.note(rnd.hub, rnd.id)
             number = ours.tracked.number
             rnd.local.run(
                 f'UPDATE {notes.TABLES} SET "is_new" = 0, "position" = ? WHERE "number" = ?', (start, number)
             )
             rnd.local.run(f"INSERT INTO {notes.OWN} VALUES (?, ?, ?)", (number, *own))
+            notes.write(rnd.local, notes.STATE, lineage.noted(lineage.PUSHED, last))
             return copied
     except (_Undone, *REFUSALS):
         return None

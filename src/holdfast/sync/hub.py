@@ -14,13 +14,22 @@ from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode
 from holdfast.engines.changes import listed, matching
 from holdfast.engines.names import quote_identifier
-from holdfast.sync import notes
+from holdfast.sync import lineage, notes
 from holdfast.sync.images import as_text
+from holdfast.sync.lineage import Seen
 from holdfast.sync.merge import Clash, Image, Merged, Policy, merge
 from holdfast.sync.stage import DECIDED, Columns, Side, Stage, settle
 
 MOST_AT_ONCE = 2_000
 Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Whose batch it is, and what of the hub it was made from."""
+
+    id: str
+    seen: Sequence[Seen]
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Answer:
     taken: dict[str, dict[int, str]] = field(default_factory=dict)
     rows: int = 0
     conflicts: int = 0
+    seen: Seen = (0, "")
 
 
 class Cloned(Exception):
@@ -53,7 +63,7 @@ class Cloned(Exception):
 
 
 def receive(
-    hub: Executor, replica: str, batch: tuple[int, str], sent: Sequence[Sent], policy: Policy
+    hub: Executor, sender: Sender, batch: tuple[int, str], sent: Sequence[Sent], policy: Policy
 ) -> Answer:
     """Apply a batch in one transaction, or only answer if it was applied before.
 
@@ -61,11 +71,14 @@ def receive(
 
     Raises:
         Cloned: if the number stands for another batch.
+        HubChanged: if the hub does not know what the replica has seen of it.
     """
+    replica = sender.id
     answer = Answer()
     with Transaction(hub):
         hub.engine.connect.wait_for_rows(hub.run)
         hub.engine.changes.turn(hub.run)
+        lineage.check(hub, replica, sender.seen)
         answer.is_repeated = was_applied(hub, replica, batch)
         if answer.is_repeated:
             answer.taken = _remembered(hub, replica)
@@ -85,6 +98,7 @@ def receive(
             stage.refused = answer.taken[stage.side.tracked.name]
             _tell(stage, answer)
             stage.drop()
+        answer.seen = lineage.note(hub, replica)
     return answer
 
 

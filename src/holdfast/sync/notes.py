@@ -27,6 +27,8 @@ REPLICAS = quote_identifier(f"{SYNC_PREFIX}replicas")
 """The replicas of a hub, and the last batch of each that was applied."""
 CURSORS = quote_identifier(f"{SYNC_PREFIX}cursors")
 """How far each replica has read the feed of each table."""
+ROUNDS = quote_identifier(f"{SYNC_PREFIX}rounds")
+"""What each replica has taken from a hub, by a number and a token."""
 CONFLICTS = quote_identifier(f"{SYNC_PREFIX}conflicts")
 """Every value that was not kept."""
 
@@ -49,6 +51,8 @@ _OF_HUB = (
     '"refused" TEXT, "rounds" BIGINT NOT NULL, "name" TEXT, "seen" TEXT)',
     f'CREATE TABLE IF NOT EXISTS {CURSORS} ("id" TEXT NOT NULL, "number" BIGINT NOT NULL, '
     '"position" BIGINT NOT NULL, PRIMARY KEY ("id", "number"))',
+    f'CREATE TABLE IF NOT EXISTS {ROUNDS} ("id" TEXT NOT NULL, "number" BIGINT NOT NULL, '
+    '"token" TEXT NOT NULL, PRIMARY KEY ("id", "number"))',
     f'CREATE TABLE IF NOT EXISTS {CONFLICTS} ("id" TEXT PRIMARY KEY, "at" TEXT NOT NULL, '
     '"replica" TEXT NOT NULL, "table_name" TEXT NOT NULL, "key" TEXT NOT NULL, "kind" TEXT NOT NULL, '
     '"columns" TEXT NOT NULL, "base" TEXT, "ours" TEXT, "hub" TEXT, "result" TEXT, "resolved" TEXT)',

@@ -14,7 +14,7 @@ from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode
 from holdfast.engines.changes import Tracked, listed, matching
 from holdfast.engines.names import quote_identifier
-from holdfast.sync import notes
+from holdfast.sync import lineage, notes
 from holdfast.sync.hub import Answer, Key
 from holdfast.sync.images import as_text
 from holdfast.sync.merge import Image, rebase
@@ -188,11 +188,8 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
                 local.run(f"INSERT INTO {notes.OWN} VALUES (?, ?, ?)", (side.tracked.number, *span))
             local.run(f"DELETE FROM {quote_identifier(side.tracked.flight)}")
             lift_settled(side)
-        notes.write(
-            local,
-            notes.STATE,
-            {"flight": None, "acknowledged": flight_of.seq, "last": flight_of.token},
-        )
+        landed = {"flight": None, "last": flight_of.token, **lineage.noted(lineage.PUSHED, answer.seen)}
+        notes.write(local, notes.STATE, landed)
     return written
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -18,9 +19,9 @@ from holdfast.errors import (
     DatabaseBusy,
     SerializationFailure,
 )
-from holdfast.sync import enabling, hub, notes, replica
+from holdfast.sync import enabling, hub, lineage, notes, replica
 from holdfast.sync.enabling import Pair
-from holdfast.sync.hub import Answer, Cloned, Reading, Sent
+from holdfast.sync.hub import Answer, Cloned, Reading, Sender, Sent
 from holdfast.sync.merge import Policy
 from holdfast.sync.notes import Entry
 from holdfast.sync.replica import Flight
@@ -72,7 +73,8 @@ def push(rnd: Round, flight: Flight) -> Answer:
         sent = [
             Sent(theirs, replica.in_flight(ours)) for ours, theirs in rnd.pairs if replica.is_flying(ours)
         ]
-        return hub.receive(rnd.hub, rnd.id, flight.batch, sent, rnd.policy)
+        sender = Sender(rnd.id, lineage.seen(notes.read(rnd.local, notes.STATE)))
+        return hub.receive(rnd.hub, sender, flight.batch, sent, rnd.policy)
 
 
 def acknowledge(rnd: Round, flight: Flight, answer: Answer) -> int | None:
@@ -81,28 +83,34 @@ def acknowledge(rnd: Round, flight: Flight, answer: Answer) -> int | None:
 
 
 def pull(rnd: Round) -> int:
-    """Step 4, here: take in what others have changed, as one snapshot of the hub has it."""
-    with Transaction(rnd.hub, isolation="REPEATABLE READ", read_only=True):
-        shared = notes.shared(rnd.hub)
-        entries = {entry.name: entry for entry in notes.entries(rnd.local)}
-        readings = {
-            ours: (
-                _reading(rnd, ours, theirs, entries, shared[theirs.tracked.name].pruned),
-                hub.position(theirs),
-            )
-            for ours, theirs in rnd.pairs
-        }
-        todo = {ours: found for ours, found in readings.items() if hub.has_news(*found)}
-        seen = {ours: stop for ours, (reading, stop) in readings.items() if ours in todo or reading.own}
-        if not seen:
-            return 0
-        with Transaction(rnd.local):
+    """Step 4, here: take in what others have changed, as one snapshot of the hub has it.
+
+    The hub knows what is taken in before it is kept here, by a transaction that ends after the snapshot.
+    """
+    with ExitStack() as here:
+        with Transaction(rnd.hub, isolation="REPEATABLE READ", read_only=True):
+            entries = {entry.name: entry for entry in notes.entries(rnd.local)}
+            readings = _readings(rnd, entries)
+            todo = {ours: found for ours, found in readings.items() if hub.has_news(*found)}
+            seen = {ours: stop for ours, (reading, stop) in readings.items() if ours in todo or reading.own}
+            if not seen:
+                return 0
+            here.enter_context(Transaction(rnd.local))
             # Another run may have gone on meanwhile; what was read here would be older than what it took in.
             if replica.flight(rnd.local) is not None or notes.entries(rnd.local) != list(entries.values()):
                 return 0
             written = take_in(rnd, todo) if todo else 0
             move_on(rnd, seen)
+        note_pulled(rnd)
     return written
+
+
+def note_pulled(rnd: Round) -> None:
+    """Have both sides know what was read of the hub; here in the caller's transaction."""
+    with Transaction(rnd.hub):
+        lineage.check(rnd.hub, rnd.id, lineage.seen(notes.read(rnd.local, notes.STATE)))
+        last = lineage.note(rnd.hub, rnd.id)
+    notes.write(rnd.local, notes.STATE, lineage.noted(lineage.PULLED, last))
 
 
 def take_in(rnd: Round, todo: dict[Side, tuple[Reading, int]]) -> int:
@@ -119,6 +127,18 @@ def move_on(rnd: Round, seen: dict[Side, int]) -> None:
         number = ours.tracked.number
         rnd.local.run(f'UPDATE {notes.TABLES} SET "position" = ? WHERE "number" = ?', (stop, number))
         rnd.local.run(f'DELETE FROM {notes.OWN} WHERE "number" = ? AND "high" < ?', (number, stop))
+
+
+def _readings(rnd: Round, entries: dict[str, Entry]) -> dict[Side, tuple[Reading, int]]:
+    """What is to be read of each table, and up to where the hub's snapshot has it."""
+    shared = notes.shared(rnd.hub)
+    return {
+        ours: (
+            _reading(rnd, ours, theirs, entries, shared[theirs.tracked.name].pruned),
+            hub.position(theirs),
+        )
+        for ours, theirs in rnd.pairs
+    }
 
 
 def _reading(rnd: Round, ours: Side, theirs: Side, entries: dict[str, Entry], pruned: int) -> Reading:
@@ -192,21 +212,17 @@ def tell(rnd: Round) -> bool:
     }
     if not news:
         return False
-    rounds = again(rnd, lambda: _tell(rnd, news))
-    with Transaction(rnd.local):
-        notes.write(rnd.local, notes.STATE, {"rounds": rounds})
+    again(rnd, lambda: _tell(rnd, news))
     return True
 
 
-def _tell(rnd: Round, news: dict[int, int | None]) -> int:
+def _tell(rnd: Round, news: dict[int, int | None]) -> None:
     with Transaction(rnd.hub):
         for number, position in news.items():
             rnd.hub.run(
                 f'UPDATE {notes.CURSORS} SET "position" = ? WHERE "id" = ? AND "number" = ?',
                 (position, rnd.id, number),
             )
-        rnd.hub.run(f'UPDATE {notes.REPLICAS} SET "rounds" = "rounds" + 1 WHERE "id" = ?', (rnd.id,))
-        return int(rnd.hub.scalar(f'SELECT "rounds" FROM {notes.REPLICAS} WHERE "id" = ?', (rnd.id,)) or 0)
 
 
 def forget_read(rnd: Round) -> None:
