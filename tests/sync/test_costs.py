@@ -5,11 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import holdfast
 from engines.test_statements import counted
+from holdfast.core.executor import Executor
 from holdfast.sync import Sync
 
 Opened = Callable[[str], holdfast.Database]
@@ -84,3 +86,33 @@ def test_memory_stays_flat(way: str, opened: Opened) -> None:
             tracemalloc.stop()
         assert peak < 24 * 2**20, f"{peak / 2**20:.1f} MiB"
     assert other.count("runs") == 50_000
+
+
+def test_no_plan_of_a_push_looks_through_a_batch_for_each_row(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some rounds a prepared statement is planned without its values: 20,000 rows took 15 s then."""
+    local, hub = opened("sqlite"), opened("postgres")
+    local.create_table("runs", COLUMNS)
+    sync = Sync(local, hub)
+    sync.enable(), sync.run()
+    plans: list[str] = []
+    rows_of, marks = Executor.rows, [f"${place}" for place in range(1, 9)]
+
+    def explained(self: Executor, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
+        if self is hub._executor and "_stage" in sql and sql.startswith("SELECT"):
+            generic = "EXPLAIN (GENERIC_PLAN) " + sql.replace("?", "{}").format(*marks)
+            with self.driver_connection().cursor(binary=False) as cursor:
+                cursor.execute(generic.encode())
+                plans.append("\n".join(line for (line,) in cursor.fetchall()))
+        return rows_of(self, sql, params)
+
+    monkeypatch.setattr(Executor, "rows", explained)
+    for first in range(0, 50_000, 10_000):
+        local.insert_many("runs", rows(first, first + 10_000))
+        plans.clear()
+        sync.run()
+    assert any("_feed" in plan for plan in plans)
+    for plan in plans:
+        inner = [line for line in plan.splitlines() if "Seq Scan on hf_sync_1_stage" in line]
+        assert not inner or "Nested Loop" not in plan, plan

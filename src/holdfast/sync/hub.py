@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode
-from holdfast.engines.changes import listed, matching
+from holdfast.engines.changes import listed
 from holdfast.engines.names import quote_identifier
 from holdfast.sync import lineage, notes
 from holdfast.sync.images import as_text
@@ -237,10 +237,11 @@ def _is_all(stage: Stage, span: tuple[int, int]) -> bool:
     side, (low, high) = stage.side, span
     if high < low:
         return False
-    feed, pairs = quote_identifier(side.tracked.feed), [(key, key) for key in side.tracked.keys]
+    # EXCEPT hashes both; a join that is to end with its first row may look through one for each of the other.
+    keys = listed(side.tracked.keys)
     return not side.executor.rows(
-        f'SELECT 1 FROM {feed} WHERE "position" BETWEEN ? AND ? AND NOT EXISTS '
-        f"(SELECT 1 FROM {stage.quoted} WHERE {matching(stage.quoted, feed, pairs)}) LIMIT 1",
+        f'SELECT {keys} FROM {quote_identifier(side.tracked.feed)} WHERE "position" BETWEEN ? AND ? '
+        f"EXCEPT SELECT {keys} FROM {stage.quoted} LIMIT 1",
         (low, high),
     )
 
