@@ -102,9 +102,11 @@ def suggest(
     $ holdfast suggest runs.db "SELECT * FROM runs WHERE acc > 0.5" --apply
     """
     with opening.to_change(url) as db:
+        # What this process asks is what it needs itself.
+        db.record_queries(False)
         found = db.suggest_indexes(sql or None, complete=complete)
         if as_json or as_csv:
-            from holdfast.tuning.advice import Advice
+            from holdfast.tuning.advise import Advice
 
             write_records(found, Advice, as_csv=as_csv)
         else:

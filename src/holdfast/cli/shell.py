@@ -38,9 +38,18 @@ transaction is open, a ! that it can only be rolled back.
   .schema [TABLE]     \\d [TABLE] columns, keys and indexes
   .summary            \\s         the database at a glance
   .explain STATEMENT  \\e         how a statement is run
+  .slow               \\w         which statements took the most time
   .help               \\?         this
   .quit               \\q         leave, as Ctrl-D does"""
-_SHORT = {"dt": "tables", "d": "schema", "s": "summary", "e": "explain", "?": "help", "q": "quit"}
+_SHORT = {
+    "dt": "tables",
+    "d": "schema",
+    "s": "summary",
+    "e": "explain",
+    "w": "slow",
+    "?": "help",
+    "q": "quit",
+}
 
 
 def shell(
@@ -232,6 +241,7 @@ class Shell:
             "schema": lambda: self._schema(rest),
             "summary": lambda: print(self.ask(lambda: self.db.summary)),
             "explain": lambda: print(self.ask(lambda: self.db.explain(rest))),
+            "slow": lambda: print(self.ask(self.db.slow_queries)),
             "help": lambda: print(_HELP),
         }
         if name not in commands:

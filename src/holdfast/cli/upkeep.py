@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsCsv, AsJson, panel, write_json, write_records
+from holdfast.cli.output import AsCsv, AsJson, panel, write, write_json
 from holdfast.cli.rows import Table, split
 
 
@@ -77,9 +77,10 @@ def slow_queries(
     with opening.to_read(url) as db:
         found = db.slow_queries(limit, plans=plans, source="server")
     if as_json or as_csv:
-        from holdfast.tuning.slow_log import SlowQuery
+        from holdfast.tuning.slow_queries import COLUMNS
 
-        write_records(found, SlowQuery, as_csv=as_csv)
+        rows = [tuple(query.record().values()) for query in found]
+        write(COLUMNS, rows, as_json=as_json, as_csv=as_csv)
     else:
         print(found)
 

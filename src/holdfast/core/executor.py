@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import chain
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
@@ -20,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from holdfast.core import recovery
 from holdfast.core.health import Tally
 from holdfast.core.pointing import mark
+from holdfast.core.recording import Recorder, counted, kind_of, recorded
 from holdfast.core.reread import suggest
 from holdfast.core.retry import delays, until_free
 from holdfast.core.session import Known, Session, share_transactions
@@ -87,6 +89,7 @@ class Executor:
         self.patience = patience
         self.is_private = is_private
         self.tally = Tally()
+        self.recorder: Recorder | None = None
         self._changes = 0
         self.native = lru_cache(maxsize=4096)(self._native)
         self._known = Known()
@@ -256,6 +259,8 @@ class Executor:
             session.disown()
         self._local = threading.local()
         self._sessions = weakref.WeakSet()
+        if self.recorder is not None:
+            self.recorder.forked()
         self.sqlalchemy.dispose(close=False)
 
     # Statements
@@ -265,17 +270,30 @@ class Executor:
 
     def send(self, native: str, params: Sequence[Any] = ()) -> Cursor:
         """Run one statement in the driver's own text; the warm path of every verb."""
+        recorder, started, cursor = self.recorder, 0, None
+        if recorder is not None:
+            try:
+                kind = recorder.kinds[native]
+            except KeyError:
+                kind = recorder.kind(native)
+            kind.calls += 1
+            if kind.calls >= kind.due:
+                started = perf_counter_ns()
         try:
-            session: Session = self._local.session
-        except AttributeError:
-            session = self.new_session()
-        if not session.ready:
-            self._make_ready(session)
-        try:
-            return session.execute(native, params)
-        except self.caught as exc:
-            cursor: Cursor = self.failed(session, lambda it: it.execute(native, params), exc, native)
+            try:
+                session: Session = self._local.session
+            except AttributeError:
+                session = self.new_session()
+            if not session.ready:
+                self._make_ready(session)
+            try:
+                cursor = session.execute(native, params)
+            except self.caught as exc:
+                cursor = self.failed(session, lambda it: it.execute(native, params), exc, native)
             return cursor
+        finally:
+            if started:
+                kind.note(perf_counter_ns() - started, counted(cursor))
 
     def fetch(
         self,
@@ -289,18 +307,34 @@ class Executor:
 
         ``binary`` asks the driver for the columns' binary form; the engine says of which types it may be.
         """
+        recorder, started, result = self.recorder, 0, None
+        if recorder is not None:
+            try:
+                kind = recorder.kinds[native]
+            except KeyError:
+                kind = recorder.kind(native)
+            kind.calls += 1
+            if kind.calls >= kind.due:
+                started = perf_counter_ns()
         try:
-            session: Session = self._local.session
-        except AttributeError:
-            session = self.new_session()
-        if not session.ready:
-            self._make_ready(session)
-        execute = session.execute_binary if binary else session.execute
-        try:
-            return self._read(execute(native, params), read)
-        except self.caught as exc:
-            # Not in binary: the types it was asked for may be others by now.
-            return self.failed(session, lambda it: self._read(it.execute(native, params), read), exc, native)
+            try:
+                session: Session = self._local.session
+            except AttributeError:
+                session = self.new_session()
+            if not session.ready:
+                self._make_ready(session)
+            execute = session.execute_binary if binary else session.execute
+            try:
+                result = self._read(execute(native, params), read)
+            except self.caught as exc:
+                # Not in binary: the types it was asked for may be others by now.
+                result = self.failed(
+                    session, lambda it: self._read(it.execute(native, params), read), exc, native
+                )
+            return result
+        finally:
+            if started:
+                kind.note(perf_counter_ns() - started, counted(result))
 
     def _read(self, cursor: Cursor, read: Callable[[Cursor], Any]) -> Any:
         try:
@@ -312,13 +346,19 @@ class Executor:
 
     def send_many(self, native: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run one statement in the driver's own text for each of ``rows``, inside a transaction."""
-        session = self.session()
-        if not session.ready:
-            self._make_ready(session)
+        kind = None if self.recorder is None else kind_of(self.recorder, native)
+        started = perf_counter_ns()
         try:
-            return session.execute_many(native, rows).rowcount
-        except self.caught as exc:
-            return int(self.failed(session, lambda it: None, exc))
+            session = self.session()
+            if not session.ready:
+                self._make_ready(session)
+            try:
+                return session.execute_many(native, rows).rowcount
+            except self.caught as exc:
+                return int(self.failed(session, lambda it: None, exc))
+        finally:
+            if kind is not None:
+                kind.note(perf_counter_ns() - started, len(rows))
 
     def drive(self, action: Callable[[Any], T]) -> T:
         """Let ``action`` use this thread's driver connection itself, inside a transaction."""
@@ -366,7 +406,8 @@ class Executor:
             shared = shared and not undisturbed
             return read(raw, native, params, batch_size, binary=binary, shared=shared, lasts=lasts)
 
-        return self.reading(batches)
+        found = self.reading(batches)
+        return found if self.recorder is None else recorded(kind_of(self.recorder, native), found)
 
     def reading(self, read: Callable[[Any, bool, Lasts], Iterator[T]]) -> Iterator[T]:
         """What ``read`` makes of a driver connection.

@@ -126,15 +126,15 @@ def execute(executor: Executor, sql: str, params: Params = None) -> Result:
     """Run one statement of the caller's own SQL."""
     native, values = bound(executor, sql, params)
     verb = _verb(executor, sql)
-    cursor, tuples = executor.fetch(native, values, _answer, binary=_is_binary(executor, native, verb))
+    answer: _Answer = executor.fetch(native, values, _Answer, binary=_is_binary(executor, native, verb))
+    cursor, tuples = answer.cursor, answer.tuples
     if cursor.description is None:
         result = Result([], [], [], max(cursor.rowcount, 0))
     else:
         columns = [item[0] for item in cursor.description]
-        rowcount = max(cursor.rowcount, len(tuples))
         types = executor.result_types(native, cursor)
         kinds = _kinds(executor, types or [""] * len(columns))
-        result = Result(columns, kinds, _shape(executor, columns, types).tuples(tuples), rowcount)
+        result = Result(columns, kinds, _shape(executor, columns, types).tuples(tuples), answer.rowcount)
     if verb not in _KEEPS_SCHEMA:
         executor.forget()
     return result
@@ -157,8 +157,18 @@ def select(executor: Executor, sql: str, params: Params = None) -> list[dict[str
     return rows
 
 
-def _answer(cursor: Cursor) -> tuple[Cursor, list[tuple[Any, ...]]]:
-    return cursor, [] if cursor.description is None else cursor.fetchall()
+class _Answer:
+    """A cursor that was read, and what it gave."""
+
+    __slots__ = ("cursor", "tuples")
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.tuples: list[tuple[Any, ...]] = [] if cursor.description is None else cursor.fetchall()
+
+    @property
+    def rowcount(self) -> int:
+        return max(self.cursor.rowcount, len(self.tuples))
 
 
 def _is_binary(executor: Executor, native: str, verb: str) -> bool:

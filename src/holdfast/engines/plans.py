@@ -90,18 +90,14 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """What the keys of an index are for what a plain column is no help with.
+class Counted:
+    """What a server counted of a statement: its calls, the seconds of all and of the worst, the rows."""
 
-    ``beginning`` is written after a key that is compared with the beginning of a text, ``contains`` are the
-    methods and what is written after it for what is in an array or a document, and ``pattern`` those for a
-    pattern that begins with anything, which need ``extension``. Empty where there are none.
-    """
-
-    beginning: str
-    contains: tuple[tuple[str, str], ...] = ()
-    pattern: tuple[tuple[str, str], ...] = ()
-    extension: str | None = None
+    sql: str
+    calls: int
+    total: float
+    worst: float
+    rows: int
 
 
 Imagine = Callable[[str], AbstractContextManager[str]]
@@ -110,11 +106,6 @@ Imagine = Callable[[str], AbstractContextManager[str]]
 
 class Plans(Protocol):
     """How a statement will be run, or was."""
-
-    @property
-    def WAYS(self) -> Ways:  # noqa: N802
-        """The keys of indexes that are not plain columns."""
-        ...
 
     def explain(self, run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained: ...
     def generic(self, run: Run, sql: str) -> Explained:
@@ -153,6 +144,6 @@ class Plans(Protocol):
         """How often each index was used by anybody, where that is counted."""
         ...
 
-    def statistics(self, run: Run) -> list[tuple[str, int, float, float, int]] | None:
-        """Statement, calls, seconds of all and of the worst, rows; ``None`` where the engine counts none."""
+    def statistics(self, run: Run) -> list[Counted] | None:
+        """What the server knows of each statement; ``None`` where the engine counts none."""
         ...

@@ -33,6 +33,8 @@ class Lexicon:
     """The characters that end a ``--`` comment."""
     other_quotes: bool
     """``[name]`` and `` `name` `` besides ``"name"``."""
+    quoted_strings: bool
+    """``"name"`` is a string where nothing has that name."""
     foreign_marks: str
     """A pattern of marks the engine has besides ``?`` and ``:name``."""
     mark_operators: bool
@@ -48,6 +50,7 @@ SQLITE = Lexicon(
     nested_comments=False,
     line_ends="\n",
     other_quotes=True,
+    quoted_strings=True,
     foreign_marks=r"[@$\#][A-Za-z0-9_\u0080-\U0010ffff]+",
     mark_operators=False,
     trigger_bodies=True,
@@ -59,6 +62,7 @@ POSTGRES = Lexicon(
     nested_comments=True,
     line_ends="\n\r",
     other_quotes=False,
+    quoted_strings=False,
     foreign_marks=r"\$[0-9]+",
     mark_operators=True,
     trigger_bodies=False,

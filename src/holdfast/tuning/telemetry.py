@@ -14,7 +14,7 @@ from holdfast.engines.base import Cursor
 from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqltext import Lexicon, first_word, tokens
 from holdfast.errors import MissingDependency
-from holdfast.tuning.slow_log import fingerprint
+from holdfast.tuning.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider

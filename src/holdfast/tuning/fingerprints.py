@@ -1,0 +1,103 @@
+"""Statements without their values: alike for all that differ in nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from holdfast.engines.sqltext import Lexicon, Token, tokens
+
+_VALUES = frozenset({"string", "number", "mark"})
+_ASSIGN = frozenset({"SET", "PRAGMA"})
+_COMPARE = frozenset(
+    {
+        *("=", "==", "<", ">", "<=", ">=", "<>", "!=", "||", "+", "-", "*", "/"),
+        *("LIKE", "GLOB", "MATCH", "REGEXP", "ESCAPE", "BETWEEN", "THEN", "ELSE"),
+    }
+)
+_CURSOR = re.compile(r"\bhf_[0-9a-f]{32}\b")
+_REST = (Token("space", " ", 0), Token("mark", "?", 0))
+
+
+@lru_cache(maxsize=4096)
+def fingerprint(sql: str, lexicon: Lexicon) -> str:
+    """A statement without its values, comments and line breaks; a list of values is one.
+
+    >>> from holdfast.engines.sqltext import SQLITE
+    >>> fingerprint("SELECT *  FROM t WHERE a = 'secret' AND b IN (1, 2, 3) -- why", SQLITE)
+    'SELECT * FROM t WHERE a = ? AND b IN (?)'
+    """
+    return without_values(sql, lexicon)
+
+
+def without_values(sql: str, lexicon: Lexicon) -> str:
+    """The same, of a text that will not come again."""
+    read = list(tokens(sql, lexicon))
+    if lexicon.quoted_strings and '"' in sql:
+        read = list(_unquoted(read))
+    words: list[str] = []
+    for token in _assigned(read):
+        if token.kind in _VALUES:
+            words.append("?")
+        elif token.is_code:
+            words.append(token.text)
+        elif words and words[-1] != " ":
+            words.append(" ")
+    text = "".join(words).strip().rstrip(";").rstrip().replace("( ", "(").replace(" )", ")")
+    if "hf_" in text:
+        text = _CURSOR.sub("hf_?", text)
+    return _collapsed(text)
+
+
+def _collapsed(text: str) -> str:
+    """Lists of values, and lists of rows of values, as one."""
+    while (shorter := text.replace("?, ?", "?").replace("?,?", "?")) != text:
+        text = shorter
+    while (shorter := text.replace("(?), (?)", "(?)").replace("(?),(?)", "(?)")) != text:
+        text = shorter
+    return text
+
+
+def _assigned(read: Sequence[Token]) -> Iterator[Token]:
+    """What a setting is set to is a value, also where it is a bare word."""
+    words = [token.text.upper() for token in read if token.is_code]
+    verb = next((word for word in words if word not in "(;"), "")
+    is_set = verb in _ASSIGN
+    is_setting = is_set or (verb == "ALTER" and "SET" in words)
+    for token in read:
+        yield token
+        word = token.text.upper()
+        is_set = is_set or word == "SET"
+        if is_setting and is_set and word in ("=", "TO"):
+            yield from _REST
+            return
+
+
+def _unquoted(read: Sequence[Token]) -> Iterator[Token]:
+    """Strings for names in double quotes where only a value makes sense.
+
+    SQLite takes such a name for a string if nothing is called so.
+    """
+    code = [number for number, token in enumerate(read) if token.is_code]
+    after = dict(zip(code, [*code[1:], -1], strict=True))
+    before, opened = "", ""
+    lists: list[str] = []
+    for number, token in enumerate(read):
+        if not token.is_code:
+            yield token
+            continue
+        word = token.text.upper()
+        if token.kind == "quoted" and token.text.startswith('"'):
+            following = read[after[number]].text if after[number] >= 0 else ""
+            is_listed = bool(lists) and lists[-1] in ("VALUES", "IN") and before in ("(", ",")
+            if following not in (".", "(") and (before in _COMPARE or is_listed):
+                token = Token("string", token.text, token.start)
+        elif word == "(":
+            # VALUES (...), (...) has one word for all of its lists.
+            lists.append(opened if before == "," and not lists else before)
+            opened = lists[-1] if len(lists) == 1 else opened
+        elif word == ")" and lists:
+            lists.pop()
+        before = word
+        yield token
