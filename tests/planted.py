@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import holdfast
-from holdfast.tuning.advise import Advice
+from holdfast.tuning.advice import Advice
 
 Found = Callable[[list[Advice]], bool]
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from holdfast.inspection.report import Summary
     from holdfast.io.arrays import ArrayInfo
     from holdfast.transfer.differing import Difference
-    from holdfast.tuning.advise import Advices
+    from holdfast.tuning.advice import Advices
     from holdfast.tuning.doctor import Findings
     from holdfast.tuning.explain import Plan
     from holdfast.tuning.slow_log import SlowLog

@@ -106,7 +106,7 @@ def suggest(
         db.record_queries(False)
         found = db.suggest_indexes(sql or None, complete=complete)
         if as_json or as_csv:
-            from holdfast.tuning.advise import Advice
+            from holdfast.tuning.advice import Advice
 
             write_records(found, Advice, as_csv=as_csv)
         else:

@@ -90,6 +90,21 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, slots=True)
+class Ways:
+    """What the keys of an index are for what a plain column is no help with.
+
+    ``beginning`` is written after a key that is compared with the beginning of a text, ``contains`` are the
+    methods and what is written after it for what is in an array or a document, and ``pattern`` those for a
+    pattern that begins with anything, which need ``extension``. Empty where there are none.
+    """
+
+    beginning: str
+    contains: tuple[tuple[str, str], ...] = ()
+    pattern: tuple[tuple[str, str], ...] = ()
+    extension: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """What a server counted of a statement: its calls, the seconds of all and of the worst, the rows."""
 
@@ -106,6 +121,11 @@ Imagine = Callable[[str], AbstractContextManager[str]]
 
 class Plans(Protocol):
     """How a statement will be run, or was."""
+
+    @property
+    def WAYS(self) -> Ways:  # noqa: N802
+        """The keys of indexes that are not plain columns."""
+        ...
 
     def explain(self, run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained: ...
     def generic(self, run: Run, sql: str) -> Explained:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 from holdfast.core import indexes
@@ -14,6 +13,7 @@ from holdfast.core.transaction import Transaction
 from holdfast.engines.checks import Finding
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.errors import ClosedError, ConnectionFailed, Error, TransactionError
+from holdfast.tuning.superfluous import stand_in
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 MANY = 1_000
@@ -143,33 +143,17 @@ def _indexing(executor: Executor, table: str, columns: Sequence[str]) -> str:
 
 
 def _superfluous(table: str, own: Sequence[dict[str, Any]]) -> Iterator[Finding]:
-    """Indexes that another one does the work of: the same columns, or the same and more after them."""
-    plain = [index for index in own if not index["partial"] and None not in index["columns"]]
-    gone: set[str] = set()
-    for one, other in combinations(sorted(plain, key=lambda index: len(index["columns"])), 2):
-        spare, keeps = (one, other) if not one["unique"] or other["unique"] else (other, one)
-        if spare["constraint"] or spare["primary_key"] or spare["name"] in gone:
+    """Indexes that another one does the work of."""
+    left = sorted(own, key=lambda index: len(index["columns"]))
+    for index in list(left):
+        if (keeps := stand_in(index, left)) is None:
             continue
-        if len(spare["columns"]) > len(keeps["columns"]) or (spare["unique"] and not keeps["unique"]):
-            continue
-        if spare["unique"] and spare["columns"] != keeps["columns"]:
-            continue
-        if not _is_ordinary(spare) or not _is_ordinary(keeps):
-            continue
-        if keeps["columns"][: len(spare["columns"])] == spare["columns"]:
-            gone.add(spare["name"])
-            yield Finding(
-                "indexes",
-                "note",
-                f"the index {spare['name']} of {table} does nothing that {keeps['name']} does not do",
-                f"drop_index({table!r}, {spare['name']!r})",
-                table,
-                sql=(f"DROP INDEX {quote(spare['name'])}",),
-            )
-
-
-def _is_ordinary(index: dict[str, Any]) -> bool:
-    """A B-tree in its usual order: another kind of index, or order, answers other questions."""
-    text = (index.get("sql") or "").upper()
-    ways = (" USING ", " DESC", " COLLATE ", " INCLUDE ")
-    return not any(way in text for way in ways) or (" USING BTREE " in text and " DESC" not in text)
+        left.remove(index)
+        yield Finding(
+            "indexes",
+            "note",
+            f"the index {index['name']} of {table} does nothing that {keeps['name']} does not do",
+            f"drop_index({table!r}, {index['name']!r})",
+            table,
+            sql=(f"DROP INDEX {quote(index['name'])}",),
+        )

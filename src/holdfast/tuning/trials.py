@@ -11,9 +11,12 @@ from typing import Any
 
 from holdfast.core.executor import Executor
 from holdfast.engines.base import Run
+from holdfast.engines.names import quote_identifier
 from holdfast.engines.plans import Rehearsal, Step
 from holdfast.errors import Error
-from holdfast.tuning.candidates import Candidate, Write
+from holdfast.tuning.candidates import Candidate
+from holdfast.tuning.expressions import Expression
+from holdfast.tuning.statement import Write
 
 LEAST_GAIN = 1.3
 """A statement has to become this many times as fast for an index to be worth its keeping."""
@@ -47,6 +50,8 @@ class Query:
     tables: frozenset[str]
     calls: int
     is_fixed: bool
+    patterns: frozenset[tuple[str, str]] = frozenset()
+    "Columns in which it looks for what may stand anywhere."
     at_first: float = 0.0
     seconds: float = 0.0
     plan: Step = field(default_factory=lambda: Step("other", ""))
@@ -73,6 +78,15 @@ class Trial:
     gain: float
     size: int
     plans: Mapping[str, Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Seconds and plans of the statements that used an index, by name, with it and without."""
+
+    times: Mapping[str, tuple[float, float]]
+    plans: Mapping[str, tuple[Step, Step]]
+    size: int
 
 
 class Bench:
@@ -132,7 +146,12 @@ class Bench:
     # Making them
 
     def create(self, candidate: Candidate, name: str) -> None:
+        self._prepare(candidate)
         self._copy.build(name, definition(self._executor, candidate, name))
+
+    def _prepare(self, candidate: Candidate) -> None:
+        if candidate.extension is not None:
+            self._copy.run(extended(candidate.extension))
 
     def keep(self, trial: Trial, name: str) -> None:
         """Make an index for good, which the next trials are measured with."""
@@ -196,13 +215,14 @@ class Bench:
 
     # Dropping them
 
-    def unharmed(self, *names: str) -> tuple[float, float, int] | None:
-        """What the statements took together before and after these are gone, and the bytes that gave.
+    def unharmed(self, *names: str) -> Dropped | None:
+        """What becomes of the statements when these are gone; ``None`` if one of them becomes slower.
 
-        ``None`` if one of them became slower. Afterwards the indexes are gone, or there again.
+        Afterwards the indexes are gone, or there again.
         """
         using = [query for query in self.queries if any(map(query.uses, names))]
         before = {query: self.measured(query) for query in using}
+        plans = {query: query.plan for query in using}
         after: dict[Query, float] = {}
         self._copy.run("SAVEPOINT hf_dropped")
         size = self._copy.size()
@@ -222,7 +242,11 @@ class Bench:
             return None
         for query in using:
             query.seconds, query.plan = after[query], self.planned(query)
-        return sum(before.values()), sum(after.values()), size - self._copy.size()
+        return Dropped(
+            {query.name: (before[query], after[query]) for query in using},
+            {query.name: (plans[query], query.plan) for query in using},
+            size - self._copy.size(),
+        )
 
     # What they cost
 
@@ -236,6 +260,7 @@ class Bench:
         columns = ", ".join(quote(column.name) for column in self._executor.describe(candidate.table).columns)
         own = replace(candidate, table="hf_indexed")
         with self._aside():
+            self._prepare(candidate)
             for name in ("hf_plain", "hf_indexed"):
                 run(
                     f"CREATE TEMPORARY TABLE {name} AS SELECT {columns} FROM {source} LIMIT {_BEFORE_WRITTEN}"
@@ -256,7 +281,7 @@ class Bench:
 
     def written(self, candidate: Candidate) -> int:
         """How often the workload writes rows whose entries in such an index change."""
-        own = {*candidate.columns, *candidate.include}
+        own = candidate.reads
         return sum(
             count
             for write, count in self._writes.items()
@@ -285,11 +310,18 @@ def measured(executor: Executor, run: Run, query: Query) -> float:
 def definition(executor: Executor, candidate: Candidate, name: str, *, online: str = "") -> str:
     """CREATE INDEX."""
     quote, down = executor.engine.quote, candidate.descending
-    listed = ", ".join(quote(name) + (" DESC" if name in down else "") for name in candidate.columns)
-    sql = f"CREATE INDEX {online}{quote(name)} ON {quote(candidate.table)} ({listed})"
+    keys = ((key if isinstance(key, Expression) else quote(key), key in down) for key in candidate.columns)
+    listed = ", ".join(key + (" DESC" if goes_down else "") for key, goes_down in keys)
+    using = f" USING {candidate.method}" if candidate.method is not None else ""
+    sql = f"CREATE INDEX {online}{quote(name)} ON {quote(candidate.table)}{using} ({listed})"
     if candidate.include:
         sql += f" INCLUDE ({', '.join(map(quote, candidate.include))})"
     return sql if candidate.where is None else f"{sql} WHERE {candidate.where}"
+
+
+def extended(extension: str) -> str:
+    """What an index of a kind that the database does not have by itself needs."""
+    return f"CREATE EXTENSION IF NOT EXISTS {quote_identifier(extension)}"
 
 
 def best(trials: Iterable[Trial], queries: Iterable[Query]) -> Trial:

@@ -13,8 +13,8 @@ from psycopg import RawCursor
 from holdfast.engines.base import Cursor, Run
 from holdfast.engines.dialects import POSTGRES
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.plans import Counted, Explained, Imagine, Kind, Rehearsal, Step
-from holdfast.engines.sqltext import tokens
+from holdfast.engines.plans import Counted, Explained, Imagine, Kind, Rehearsal, Step, Ways
+from holdfast.engines.sqltext import first_word, tokens
 
 _KINDS: dict[str, Kind] = {
     "Seq Scan": "scan",
@@ -70,6 +70,12 @@ _BELIEVED = (
     "LEFT JOIN pg_stats b ON b.schemaname = n.nspname AND b.tablename = t.relname AND b.attname = f.attname "
     "WHERE n.nspname = (SELECT current_schema()) AND t.relname = $1"
 )
+WAYS = Ways(
+    beginning="text_pattern_ops",
+    contains=(("gin", ""), ("gin", "jsonb_path_ops")),
+    pattern=(("gin", "gin_trgm_ops"),),
+    extension="pg_trgm",
+)
 _PIECE = 1 << 20
 _FAR = 5
 _PREPARED = "hf_explained"
@@ -121,6 +127,7 @@ def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehea
     def build(name: str, sql: str) -> None:
         # The name without a schema is the copy's; so is that of its index.
         run(sql)
+        _count_computed(run, name)
 
     run("BEGIN")
     try:
@@ -216,6 +223,19 @@ def carry_out(run: Run, sql: str, index: str | None) -> None:
     except BaseException:
         _remove_invalid(run, index)
         raise
+    if index is not None and first_word(sql, POSTGRES.lexicon) == "CREATE":
+        _count_computed(run, index)
+
+
+def _count_computed(run: Run, index: str) -> None:
+    """What is in a table is known; what an index computes of it is not, until it is counted."""
+    rows = run(
+        "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass($1) "
+        "AND indexprs IS NOT NULL",
+        (quote_identifier(index),),
+    ).fetchall()
+    for (table,) in rows:
+        run(f"ANALYZE {table}")
 
 
 def _remove_invalid(run: Run, index: str | None) -> None:

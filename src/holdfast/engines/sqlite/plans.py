@@ -15,7 +15,7 @@ from typing import Any
 from holdfast.engines.base import Cursor, Run
 from holdfast.engines.dialects import SQLITE
 from holdfast.engines.names import quote_identifier, unquote_identifier
-from holdfast.engines.plans import Explained, Kind, Rehearsal, Step
+from holdfast.engines.plans import Explained, Kind, Rehearsal, Step, Ways
 from holdfast.engines.sqltext import Token, first_word, tokens
 
 _ACCESS = re.compile(
@@ -36,6 +36,8 @@ _BATCH = 1000
 _FAR = 5
 _MOST_PLACES = 500
 _STOPPED = re.compile(r'(?:near "(.*)": syntax error|unrecognized token: "(?=(.*)"))', re.DOTALL)
+# LIKE makes no difference between A and a: https://www.sqlite.org/optoverview.html#the_like_optimization
+WAYS = Ways("COLLATE NOCASE")
 _Children = Mapping[int, Sequence[tuple[int, str]]]
 _Names = Mapping[str, tuple[str, bool]]
 """By the name that a statement gives it, a table's own name and whether it is read under a WHERE."""
