@@ -8,10 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from holdfast.core import bulk, health, indexes, paging, preview, query, rows, schema, transaction
+from holdfast.core import health, query, rows, schema, transaction
 from holdfast.core.executor import Executor
 from holdfast.core.health import Health
-from holdfast.core.paging import Page
 from holdfast.core.passing import PassingExecutor
 from holdfast.core.progress import track
 from holdfast.core.query import Params, Result
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from holdfast.backup.listing import Backup
     from holdfast.backup.retention import Pruned
     from holdfast.backup.verify import Report
+    from holdfast.core.paging import Page
     from holdfast.inspection.report import Summary
     from holdfast.io.arrays import ArrayInfo
     from holdfast.transfer.differing import Difference
@@ -76,6 +76,8 @@ class Table:
 
     def _repr_html_(self) -> str | None:
         """The first rows as an HTML table, which Jupyter shows; ``None`` where there is no such table."""
+        from holdfast.core import preview
+
         try:
             columns = [column["name"] for column in self.get_columns()]
             shown = [tuple(row.values()) for row in self.select(limit=preview.MOST_ROWS)]
@@ -131,6 +133,7 @@ class Table:
             Error: with ``row_number``, counted from 1, of the row at fault.
             KeyNotUnique: if no unique index covers ``key``; the hint is the index to create.
         """
+        from holdfast.core import bulk
 
         def write() -> int:
             with track(f"insert {self.name}", total=_length(rows), show=progress) as advance:
@@ -203,6 +206,8 @@ class Table:
         Raises:
             InvalidQuery: if a row lacks the key; ``row_number`` says which.
         """
+        from holdfast.core import bulk
+
         with track(f"update {self.name}", total=_length(rows), show=progress) as advance:
             return bulk.update_many(
                 self._executor,
@@ -312,6 +317,8 @@ class Table:
         Raises:
             InvalidQuery: for a token that was changed, or is of another order, table or filter.
         """
+        from holdfast.core import paging
+
         return paging.paginate(
             self._executor, self.name, order_by, limit, after, where, params, columns=columns
         )
@@ -325,12 +332,16 @@ class Table:
         method: str | None = None,
     ) -> str:
         """Create an index, by default named ``idx_<table>_<columns>``; the same one twice is harmless."""
+        from holdfast.core import indexes
+
         return indexes.create_index(
             self._executor, self.name, columns, unique=unique, name=name, where=where, method=method
         )
 
     def list_indexes(self) -> list[dict[str, Any]]:
         """The indexes: name, table, columns, unique, primary_key, constraint, partial, sql."""
+        from holdfast.core import indexes
+
         return indexes.list_indexes(self._executor, self.name)
 
     def enable_search(self, columns: str | Sequence[str], language: str = "english") -> None:
@@ -545,7 +556,8 @@ class Database:
         self._is_traced = False
         self.trace_queries(bool(options.get("telemetry")))
         try:
-            self._executor.session()
+            with self._executor.impatient():
+                self._executor.session()
             self._executor.pass_on()
         except BaseException:
             self._executor.close()
@@ -932,10 +944,14 @@ class Database:
 
     def drop_index(self, table_or_name: str, name: str | None = None) -> None:
         """Drop an index: ``drop_index(name)`` or ``drop_index(table, name)``."""
+        from holdfast.core import indexes
+
         indexes.drop_index(self._executor, table_or_name, name)
 
     def list_indexes(self, table: str | None = None) -> list[dict[str, Any]]:
         """The indexes of a table, or of all tables."""
+        from holdfast.core import indexes
+
         return indexes.list_indexes(self._executor, table)
 
     # Search

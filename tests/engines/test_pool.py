@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -120,3 +121,93 @@ def test_options_of_the_pool_are_checked(url: str) -> None:
     for name, bad in wrong:
         with pytest.raises(ConfigurationError, match=name):
             holdfast.connect(url, **{name: bad})
+
+
+def test_the_engine_is_first_asked_for_inside_a_transaction(url: str) -> None:
+    """SQLAlchemy asks a server what it is and rolls back; that is not done in the thread's transaction."""
+    with holdfast.connect(url) as db:
+        db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+        with db.transaction():
+            db.insert("t", {"v": "a"})
+            with db.engine.begin() as connection:
+                connection.execute(sa.text("INSERT INTO t (v) VALUES ('b')"))
+            with db.engine.connect() as one, db.engine.connect() as two:
+                assert one.execute(sa.text("SELECT count(*) FROM t")).scalar() == 2
+                assert two.execute(sa.text("SELECT count(*) FROM t")).scalar() == 2
+            assert db.health().pool["in_use"] == 1
+            assert db.count("t") == 2
+        with holdfast.connect(url) as other:
+            assert [row["v"] for row in other.select("t", order_by="id")] == ["a", "b"]
+
+
+def test_a_connection_taken_in_a_block_is_good_after_it(t: Database) -> None:
+    with t.transaction():
+        t.insert("t", {"v": "a"})
+        connection = t.engine.connect()
+        assert connection.execute(sa.text("SELECT count(*) FROM t")).scalar() == 1
+        connection.commit()
+    assert connection.execute(sa.text("SELECT count(*) FROM t")).scalar() == 1
+    assert t.health().pool["in_use"] == 1
+    connection.close()
+    assert t.health().pool == {"in_use": 0, "idle": 0, "most": None}
+
+
+def test_a_connection_that_sqlalchemy_gives_up_is_not_used_again(url: str) -> None:
+    with holdfast.connect(url) as db:
+        with db.engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            connection.invalidate()
+            with pytest.raises(Exception, match=r"closed"):
+                raw.execute("SELECT 1")
+            assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+        assert db.query("SELECT 1 AS one") == [{"one": 1}]
+        with db.engine.connect() as connection:
+            connection.detach()
+            assert db.health().pool["in_use"] == 1
+            assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+        assert db.health().pool["in_use"] == 1
+
+
+def test_what_sqlalchemy_notes_of_a_connection_lasts_as_long_as_that(url: str) -> None:
+    with holdfast.connect(url) as db:
+        with db.engine.connect() as connection:
+            connection.info["mine"] = 1
+        with db.engine.connect() as connection:
+            assert connection.info == {"mine": 1}
+            connection.invalidate()
+            assert connection.info == {}
+
+
+def test_disposing_of_the_engine_closes_what_nobody_has(url: str) -> None:
+    with holdfast.connect(url) as db:
+        with db.engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+        assert db.health().pool["idle"] == 1
+        db.engine.dispose()
+        assert db.health().pool == {"in_use": 1, "idle": 0, "most": None}
+        assert db.query("SELECT 1 AS one") == [{"one": 1}]
+        with db.engine.connect() as connection:
+            assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+
+
+def test_a_database_that_is_forgotten_closes_its_connections(url: str) -> None:
+    db = holdfast.connect(url)
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    threading.Thread(target=db.count, args=("t",)).start()
+    with db.engine.connect() as connection:
+        raws = [db._executor.driver_connection(), connection.connection.driver_connection]
+    del db, connection
+    for _ in range(100):
+        gc.collect()
+        if not any(is_open(raw) for raw in raws):
+            break
+        time.sleep(0.1)
+    assert not any(is_open(raw) for raw in raws)
+
+
+def is_open(raw: Any) -> bool:
+    try:
+        raw.cursor().close()
+    except Exception:
+        return False
+    return True

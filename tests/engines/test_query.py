@@ -418,3 +418,10 @@ def test_an_error_while_rows_are_read_is_typed_too(db: Database, engine_name: st
     with pytest.raises(Error, match="malformed JSON"):
         db.execute("SELECT json(column1) FROM (VALUES ('1'), ('{'))")
     assert db.execute("SELECT 1").scalar() == 1
+
+
+def test_sqlite_has_regexp(db: Database, engine_name: str) -> None:
+    if engine_name != "sqlite":
+        pytest.skip("PostgreSQL writes it ~")
+    found = db.query("SELECT 'runs-12' REGEXP '[0-9]+$' AS a, 'runs' REGEXP '^x' AS b, NULL REGEXP 'x' AS c")
+    assert found == [{"a": 1, "b": 0, "c": None}]

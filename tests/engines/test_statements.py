@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import holdfast
 from holdfast import Database
 
 Count = Callable[[Database], Any]
@@ -151,3 +152,45 @@ def test_stream_reads_the_table_with_one_query(t: Database, tmp_path: Path, engi
     with counted(t, tmp_path, engine_name) as statements:
         assert len(list(t.stream("t", batch_size=2))) == 5
     assert len(statements) <= 1, "outside a transaction another connection reads"
+
+
+@contextmanager
+def opened(tmp_path: Path, engine_name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
+    """The statements of every connection that the block opens, from its first one on."""
+    found = Statements()
+    if engine_name == "sqlite":
+        from holdfast.engines.sqlite.connect import Connection as Local
+
+        class Traced(Local):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                # What a virtual table runs of its own comes as a comment.
+                self.set_trace_callback(lambda sql: None if sql.startswith("--") else found.append(sql))
+
+        monkeypatch.setattr("holdfast.engines.sqlite.connect.Connection", Traced)
+        yield found
+        return
+    from holdfast.engines.postgres.connect import Connection as Remote
+
+    path, plain = tmp_path / "trace", Remote.connect
+    with path.open("w") as trace:
+
+        def connect(**fields: Any) -> Any:
+            raw = plain(**fields)
+            raw.pgconn.trace(trace.fileno())
+            return raw
+
+        monkeypatch.setattr(Remote, "connect", connect)
+        yield found
+    found.extend(
+        line for line in path.read_text().splitlines() if re.search(r"\tF\t\d+\t(Execute|Query)", line)
+    )
+
+
+def test_connecting_sends_little(
+    t: Database, url: str, tmp_path: Path, engine_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, engine_name, monkeypatch) as statements, holdfast.connect(url) as db:
+        assert db.get("t", 1) == {"id": 1, "v": "0", "w": 1.5}
+    # The settings, which of its servers it is, the table's description, and the row.
+    assert len(statements) <= (12 if engine_name == "sqlite" else 4), statements

@@ -49,7 +49,7 @@ def test_importing_holdfast_imports_no_other_library(tmp_path: Path) -> None:
     assert not modules_after("import holdfast", tmp_path) & (EXTRAS | LATER)
 
 
-def test_sqlite_needs_no_extra(tmp_path: Path) -> None:
+def test_rows_are_read_and_written_with_the_standard_library_alone(tmp_path: Path) -> None:
     code = """
 import holdfast
 with holdfast.connect("x.db") as db:
@@ -62,8 +62,28 @@ with holdfast.connect("x.db") as db:
     db.rename_column("t", "text", "words")
 """
     loaded = modules_after(code, tmp_path)
-    assert not loaded & EXTRAS
-    assert not loaded & (LATER - {"sqlalchemy"})
+    assert not loaded & (EXTRAS | LATER | {"asyncio"})
+
+
+def test_parts_of_an_engine_are_imported_when_they_are_used(tmp_path: Path) -> None:
+    """A database that is only read and written by rows has no use for most of them."""
+    code = """
+import sys, holdfast
+with holdfast.connect("x.db") as db:
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+    db.insert("t", {"v": "a"})
+    assert db.get("t", 1) == {"id": 1, "v": "a"}
+    assert db.list_tables() == ["t"]
+    found = {name.rpartition(".")[2] for name in sys.modules if name.startswith("holdfast.engines.sqlite.")}
+    assert found == {"catalog", "connect", "engine", "errors", "mounts"}, found
+    assert len([name for name in sys.modules if name.startswith("holdfast.")]) < 70
+    db.rename_column("t", "v", "w")
+    assert "holdfast.engines.sqlite.alter" in sys.modules
+    with db.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT w FROM t").scalar() == "a"
+    assert "sqlalchemy" in sys.modules
+"""
+    modules_after(code, tmp_path)
 
 
 def test_every_name_of_the_package_is_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from holdfast.cli.given import as_given
 from holdfast.cli.pager import paged
 
 FAMILIES = {
@@ -42,6 +44,10 @@ _EXAMPLE = re.compile(r"(?m)^\$ (.*holdfast .*)$")
 class Families(TyperGroup):
     """The commands by their names, each imported when it is asked for."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options."""
+        return as_given(super().get_params(ctx))
+
     def list_commands(self, ctx: Any) -> list[str]:
         """The names in the order of the help."""
         return [*_PLACES, *GROUPS]
@@ -55,12 +61,12 @@ class Families(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands under their headings."""
         for heading, modules in FAMILIES.items():
-            self._format(ctx, formatter, heading, " ".join(modules.values()).split())
-        self._format(ctx, formatter, "Groups of commands", list(GROUPS))
+            self._format(formatter, heading, " ".join(modules.values()).split())
+        self._format(formatter, "Groups of commands", list(GROUPS))
 
-    def _format(self, ctx: Any, formatter: Any, heading: str, names: list[str]) -> None:
+    def _format(self, formatter: Any, heading: str, names: list[str]) -> None:
         with formatter.section(heading):
-            formatter.write_dl([(name, _first_line(self.get_command(ctx, name))) for name in names])
+            formatter.write_dl([(name, _first_line(name)) for name in names])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that was called, with a pager behind it if it takes one."""
@@ -72,8 +78,13 @@ class Families(TyperGroup):
         return name, command, rest
 
 
-def _first_line(command: Any) -> str:
-    return str(command.help or "").partition("\n\n")[0]
+def _first_line(name: str) -> str:
+    """What a command does; it need not be made for that."""
+    if name in GROUPS:
+        text = import_module(f"holdfast.cli.{GROUPS[name][0]}").app.info.help
+    else:
+        text = _function(name).__doc__
+    return " ".join(str(text or "").partition("\n\n")[0].split())
 
 
 _PLACES = {
@@ -84,17 +95,19 @@ _PLACES = {
 }
 
 
+def _function(name: str) -> Callable[..., Any]:
+    commands: tuple[Callable[..., Any], ...] = import_module(f"holdfast.cli.{_PLACES[name][1]}").COMMANDS
+    return next(function for function in commands if function.__name__.replace("_", "-") == name)
+
+
 def _made(name: str) -> Any:
     if name in GROUPS:
         return _with_examples(_group(GROUPS[name]))
     if name not in _PLACES:
         return None
-    _, module = _PLACES[name]
     app = typer.Typer(rich_markup_mode=None)
     app.callback()(lambda: None)
-    for function in import_module(f"holdfast.cli.{module}").COMMANDS:
-        if function.__name__.replace("_", "-") == name:
-            app.command(cls=Command)(function)
+    app.command(cls=Command)(_function(name))
     return _with_examples(cast(TyperGroup, typer.main.get_command(app))).commands[name]
 
 
@@ -129,6 +142,10 @@ class Command(TyperCommand):
         self._takes_url = bool(self._places) and self._places[0].name == "url"
         if self._takes_url:
             self._places[0].required = False
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The arguments and the options."""
+        return as_given(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line."""

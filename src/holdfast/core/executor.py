@@ -14,17 +14,13 @@ from itertools import chain
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from holdfast.core import recovery
 from holdfast.core.health import Tally
 from holdfast.core.pointing import mark
 from holdfast.core.recording import Recorder, counted, kind_of, recorded
 from holdfast.core.reread import suggest
 from holdfast.core.retry import delays, until_free
-from holdfast.core.session import Known, Session, share_transactions
+from holdfast.core.session import Known, Session
 from holdfast.engines.base import Cursor, Engine, Opened, TableInfo
 from holdfast.engines.names import check_identifier
 from holdfast.engines.sqltext import native
@@ -43,8 +39,9 @@ from holdfast.errors import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy.pool import PoolProxiedConnection
+    import sqlalchemy
 
+    from holdfast.engines.pool import Entry, Lease
     from holdfast.settings import Target
 
 
@@ -84,7 +81,7 @@ class Executor:
     ) -> None:
         self.engine = engine
         self.target = target
-        self.sqlalchemy = opened.alchemy
+        self.pool = opened.pool
         self.timeout = timeout
         self.patience = patience
         self.is_private = is_private
@@ -98,17 +95,15 @@ class Executor:
         self._local = threading.local()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._driver_error = engine.connect.driver_error
-        self._connect_error: tuple[type[Exception], ...] = (*self._driver_error, SQLAlchemyError)
         self.caught: tuple[type[BaseException], ...] = (
             *self._driver_error,
             OverflowError,
             UnicodeEncodeError,
         )
         self._open = True
-        self._release = opened.release
-        share_transactions(opened.alchemy, self._shared_session)
-        event.listen(opened.alchemy, "checkin", self._returned)
-        event.listen(opened.alchemy, "checkout", self._taken)
+        self._opened = opened
+        self._alchemy: sqlalchemy.Engine | None = None
+        self.pool.taken, self.pool.returned = self._taken, self._returned
         _executors.add(self)
 
     # Connections
@@ -129,8 +124,8 @@ class Executor:
         """A connection of the pool for this thread, in the place of the one it had."""
         if not self._open:
             raise ClosedError("this database has been closed", hint="connect again")
-        fairy = self._connected(self.pauses() if waiting is None else waiting)
-        session = Session(fairy, *self.engine.connect.hold(fairy.dbapi_connection))
+        lease = self._connected(self.pauses() if waiting is None else waiting)
+        session = Session(lease, *self.engine.connect.hold(lease.raw))
         self._local.session = session
         self._sessions.add(session)
         if not self._open:
@@ -139,15 +134,16 @@ class Executor:
             raise ClosedError("this database has been closed", hint="connect again")
         return session
 
-    def _connected(self, waiting: Iterator[float]) -> PoolProxiedConnection:
+    def _connected(self, waiting: Iterator[float]) -> Lease:
         """A connection of the pool; while the server is away, nothing has been sent and we may ask again."""
         while True:
             try:
-                return self.sqlalchemy.raw_connection()
+                return self.pool.take()
             except Error as exc:
                 error = exc
-            except self._connect_error as exc:
-                error = self._no_connection(exc)
+            except self._driver_error as exc:
+                error = self.engine.translate(exc)
+                error.__cause__ = exc
             self.tally.note(error)
             temporary = isinstance(error, ConnectionFailed) and error.is_temporary
             pause = next(waiting, None) if temporary else None
@@ -161,34 +157,28 @@ class Executor:
         is_impatient = getattr(self._local, "is_impatient", False)
         return delays(0.0 if is_impatient else self.patience, LONGEST_PAUSE)
 
-    def _no_connection(self, exc: Exception) -> Error:
-        if isinstance(exc, PoolTimeout):
-            full = ConnectionFailed(
-                "all connections of the pool are in use by other threads",
-                hint="raise max_overflow=, or let threads that are done end",
-            )
-            full.is_temporary, full.__cause__ = False, exc
-            return full
-        error = self.engine.translate(exc)
-        error.__cause__ = exc
-        return error
-
-    def _returned(self, raw: Any, record: Any) -> None:
+    def _returned(self, entry: Entry) -> None:
         # Also when a thread ends and its connection comes back by itself.
-        if raw is None:
-            return
-        if self._open:
-            self.engine.connect.let_go(raw)
-        else:
-            # The pool that it belongs to has been disposed of, and would keep it open.
-            record.invalidate()
+        self.engine.connect.let_go(entry.raw)
 
-    def _taken(self, raw: Any, record: Any, fairy: Any) -> None:
+    def _taken(self, entry: Entry) -> None:
         """Where the schema has changed since a connection was last used, what it prepared may be wrong."""
-        if record.info.get("changes", 0) != self._changes:
-            record.info["changes"] = self._changes
-            self.engine.connect.refresh(raw)
-            self.engine.connect.let_go(raw)
+        if entry.changes != self._changes:
+            entry.changes = self._changes
+            self.engine.connect.refresh(entry.raw)
+            self.engine.connect.let_go(entry.raw)
+
+    @property
+    def sqlalchemy(self) -> sqlalchemy.Engine:
+        """SQLAlchemy's engine over the same connections; importing that takes longer than most programs."""
+        if self._alchemy is None:
+            from holdfast.core.sharing import engine_over
+
+            with self._forgetting:
+                if self._alchemy is None:
+                    url = self._opened.url()
+                    self._alchemy = engine_over(self.pool, url, self._shared_session)
+        return self._alchemy
 
     def _shared_session(self) -> Session | None:
         session: Session | None = getattr(self._local, "session", None)
@@ -197,7 +187,7 @@ class Executor:
     def discard(self, session: Session) -> None:
         """Drop a connection that can no longer be trusted."""
         session.stack.clear()
-        self._drop(session)
+        session.lease.drop()
         session.ready = False
         if getattr(self._local, "session", None) is session:
             del self._local.session
@@ -207,10 +197,6 @@ class Executor:
 
     def pass_on(self) -> None:
         """A transaction has ended; this thread keeps its connection."""
-
-    def _drop(self, session: Session) -> None:
-        if session.fairy.dbapi_connection is not None:
-            session.fairy.invalidate()
 
     def driver_connection(self) -> Any:
         """This thread's ``sqlite3`` or psycopg connection."""
@@ -242,26 +228,26 @@ class Executor:
             # gives the answer that one thread waits for to the other, which sent a ROLLBACK; without its
             # owner's hold on it, it goes back to the pool by itself, at once or when that call is done.
             if not self.engine.connect.is_alive(session.raw):
-                self._drop(session)
+                session.lease.drop()
             elif session is own:
-                session.fairy.close()
+                session.lease.close()
             del session
         del own
         self._local = threading.local()
-        self.sqlalchemy.dispose()
-        self._release()
+        self.pool.close()
+        self._opened.release()
         _executors.discard(self)
 
     def abandon(self) -> None:
         """Forget every connection without touching it: they belong to the parent of a fork."""
-        _kept_after_fork.extend((self._local, *self._sessions, self.sqlalchemy.pool))
+        _kept_after_fork.extend((self._local, *self._sessions))
+        self.pool.abandon()
         for session in self._sessions:
             session.disown()
         self._local = threading.local()
         self._sessions = weakref.WeakSet()
         if self.recorder is not None:
             self.recorder.forked()
-        self.sqlalchemy.dispose(close=False)
 
     # Statements
 
@@ -419,7 +405,7 @@ class Executor:
         if not session.ready:
             self._make_ready(session)
         borrowed = None if session.stack or self.is_private else self._connected(self.pauses())
-        raw = borrowed.dbapi_connection if borrowed else session.raw
+        raw = borrowed.raw if borrowed else session.raw
         try:
             lasts = session.lasting() if borrowed is None and session.stack else _always
             yield from read(raw, borrowed is None, lasts)
@@ -430,12 +416,12 @@ class Executor:
                 )
         except KeyboardInterrupt:
             if borrowed is not None:
-                borrowed.invalidate()
+                borrowed.drop()
             raise
         except self._driver_error as exc:
             is_alive = parts.is_alive(raw)
             if borrowed is not None and not is_alive:
-                borrowed.invalidate()
+                borrowed.drop()
             if borrowed is None and session.stack:
                 session.aborted, session.ready = True, False
             if not is_alive:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.retry import until_reached
-from holdfast.engines.pool import pool_counts
 from holdfast.errors import ConnectionFailed, Error
 
 if TYPE_CHECKING:
@@ -97,12 +96,13 @@ def check(executor: Executor) -> Health:
                 seconds = time.perf_counter() - started
         except ConnectionFailed as exc:
             executor.tally.note(exc)
+    pool = executor.pool
     return Health(
         is_ok=seconds is not None,
         engine=executor.engine.name,
         url=executor.target.masked_url,
         seconds=seconds,
-        pool=pool_counts(executor.sqlalchemy.pool),
+        pool={"in_use": pool.in_use, "idle": pool.idle, "most": pool.most},
         retries=executor.tally.counts,
         last_error=executor.tally.last_error,
     )

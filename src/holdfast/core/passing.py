@@ -71,4 +71,4 @@ class PassingExecutor(Executor):
             return
         session.ready = False
         del self._local.session
-        session.fairy.close()
+        session.lease.close()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from holdfast.core import preview
 from holdfast.core import rows as row_verbs
 from holdfast.core.executor import Executor, each
 from holdfast.core.shapes import Shape, shape
@@ -95,6 +94,8 @@ class Result:
     def _repr_html_(self) -> str:
         """The first rows as an HTML table, which Jupyter shows."""
         total = len(self.tuples)
+        from holdfast.core import preview
+
         shown = self.tuples[: preview.MOST_ROWS]
         note = f"{total:,} rows" if len(shown) == total else f"the first {len(shown)} of {total:,} rows"
         return preview.table(self.columns, shown, note)

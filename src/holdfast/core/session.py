@@ -1,17 +1,13 @@
-"""One thread's hold on a driver connection, and the sharing of it with SQLAlchemy."""
+"""One thread's hold on a driver connection."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.engines.base import Cursor, TableInfo
-from holdfast.engines.pool import SharingPool
+from holdfast.engines.pool import Lease
 from holdfast.errors import TransactionError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine as Alchemy
-    from sqlalchemy.pool import PoolProxiedConnection
 
 
 class Known:
@@ -40,8 +36,8 @@ class Session:
         "execute",
         "execute_binary",
         "execute_many",
-        "fairy",
         "known",
+        "lease",
         "manual",
         "number",
         "raw",
@@ -54,13 +50,13 @@ class Session:
 
     def __init__(
         self,
-        fairy: PoolProxiedConnection,
+        lease: Lease,
         execute: Callable[..., Cursor],
         execute_many: Callable[..., Cursor],
         execute_binary: Callable[..., Cursor],
     ) -> None:
-        self.fairy = fairy
-        self.raw: Any = fairy.dbapi_connection
+        self.lease = lease
+        self.raw = lease.raw
         self.execute = execute
         self.execute_many = execute_many
         self.execute_binary = execute_binary
@@ -107,50 +103,6 @@ class Session:
         self.undone.append(name)
         self.execute(f"ROLLBACK TO SAVEPOINT {name}", ())
         self.execute(f"RELEASE SAVEPOINT {name}", ())
-
-
-def share_transactions(alchemy: Alchemy, current: Callable[[], Session | None]) -> None:
-    """Make SQLAlchemy's begin, commit and rollback a savepoint inside a transaction of this thread.
-
-    ``current`` gives the thread's session while it has a transaction open, else ``None``.
-    """
-    pool, dialect = alchemy.pool, alchemy.dialect
-    assert isinstance(pool, SharingPool)
-
-    def shared() -> PoolProxiedConnection | None:
-        session = current()
-        return session.fairy if session else None
-
-    pool.shared = shared
-    plain_begin, plain_commit, plain_rollback = dialect.do_begin, dialect.do_commit, dialect.do_rollback
-    plain_isolation = dialect.set_isolation_level
-
-    def inside(connection: Any) -> Session | None:
-        session = current()
-        return session if session is not None and connection in (session.fairy, session.raw) else None
-
-    def do_begin(dbapi_connection: Any) -> None:
-        session = inside(dbapi_connection)
-        session.push_savepoint() if session else plain_begin(dbapi_connection)
-
-    def do_commit(dbapi_connection: Any) -> None:
-        session = inside(dbapi_connection)
-        session.release_savepoint() if session else plain_commit(dbapi_connection)
-
-    def do_rollback(dbapi_connection: Any) -> None:
-        session = inside(dbapi_connection)
-        session.rollback_savepoint() if session else plain_rollback(dbapi_connection)
-
-    def set_isolation_level(dbapi_connection: Any, level: Any) -> None:
-        if inside(dbapi_connection):
-            raise TransactionError(
-                f"a transaction of this thread is open, and SQLAlchemy takes part in it, without {level}",
-                hint="ask for it outside the transaction",
-            )
-        plain_isolation(dbapi_connection, level)
-
-    for method in (do_begin, do_commit, do_rollback, set_isolation_level):
-        setattr(dialect, method.__name__, method)
 
 
 def _refuse(*args: Any) -> Any:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from holdfast.engines.ddl import Target as DdlTarget
 from holdfast.engines.names import check_identifier, quote_identifier
 from holdfast.engines.sqltext import Lexicon
 from holdfast.errors import ColumnNotFound, Error, did_you_mean
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
     from holdfast.engines.copying import Archive, Copies, Dump
     from holdfast.engines.nearest import VectorIndexing
     from holdfast.engines.plans import Plans
+    from holdfast.engines.pool import Pool
     from holdfast.engines.searching import FullText
+    from holdfast.engines.target import Target as DdlTarget
     from holdfast.engines.writing import Bulk, Load, Packer
     from holdfast.settings import Target
 
@@ -123,9 +124,10 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A pool of connections, and what is to be let go when it is closed."""
+    """A pool of connections, the URL for SQLAlchemy, and what is to be let go when it is closed."""
 
-    alchemy: sqlalchemy.Engine
+    pool: Pool
+    url: Callable[[], sqlalchemy.URL]
     release: Callable[[], None]
 
 

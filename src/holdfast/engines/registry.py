@@ -8,9 +8,9 @@ from holdfast.engines.base import Engine
 from holdfast.errors import MissingDependency
 
 _ENGINES = {
-    "sqlite": ("holdfast.engines.sqlite", "sqlite3", ""),
-    "postgresql": ("holdfast.engines.postgres", "psycopg", "postgres"),
-    "postgresql+embedded": ("holdfast.engines.postgres", "psycopg", "embedded"),
+    "sqlite": ("holdfast.engines.sqlite.engine", "sqlite3", ""),
+    "postgresql": ("holdfast.engines.postgres.engine", "psycopg", "postgres"),
+    "postgresql+embedded": ("holdfast.engines.postgres.engine", "psycopg", "embedded"),
 }
 
 

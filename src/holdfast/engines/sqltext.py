@@ -179,6 +179,8 @@ class _Template(NamedTuple):
 
 
 _CACHED_LENGTH = 20_000
+_MARKS = frozenset("?:@$#")
+"""What marks begin with, in any dialect."""
 _EMPTY: tuple[Any, ...] = ()
 
 
@@ -222,6 +224,8 @@ def bind(
 
 def native(sql: str, *, lexicon: Lexicon, numbered: bool) -> str:
     """The driver's text of a neutral one whose marks are all ``?``; the values come with each call."""
+    if ("?" if numbered else "??") not in sql:
+        return sql
     return _template(sql, lexicon, numbered, named=False).text
 
 
@@ -305,6 +309,9 @@ def _template(sql: str, lexicon: Lexicon, numbered: bool, named: bool) -> _Templ
 
 
 def _build_template(sql: str, lexicon: Lexicon, numbered: bool, named: bool) -> _Template:
+    if _MARKS.isdisjoint(sql):
+        # Most programs then need not have the patterns.
+        return _Template(sql, 0, (), (), ())
     pieces: list[str] = []
     names: list[str] = []
     left: list[str] = []

@@ -9,17 +9,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
-import sqlalchemy
 from psycopg import RawCursor
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from holdfast.engines.base import Cursor, Opened, Run, paced
-from holdfast.engines.pool import pooling
+from holdfast.engines.pool import Pool
 from holdfast.engines.postgres import embedded
 from holdfast.engines.postgres.commit import fate as fate
 from holdfast.engines.postgres.commit import identity
@@ -30,6 +29,9 @@ from holdfast.engines.postgres.liveness import limited as limited
 from holdfast.engines.sqltext import POSTGRES, first_word, is_single_statement
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -146,27 +148,21 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             raw.wait = partial(wait, timeout=raw.longest)  # type: ignore[method-assign]
         return raw
 
-    alchemy = sqlalchemy.create_engine(
-        sqlalchemy.URL.create(
-            "postgresql+psycopg",
-            username=fields.get("user"),
-            password=fields.get("password"),
-            host=fields.get("host"),
-            port=int(fields["port"]) if fields.get("port") else None,
-            database=fields.get("dbname"),
-        ),
-        creator=open_connection,
-        pool_pre_ping=True,
-        **pooling(options),
+    pool = Pool(open_connection, options, answers=answers)
+    return Opened(pool, partial(_url, fields), server.release if server else _nothing)
+
+
+def _url(fields: Mapping[str, Any]) -> sqlalchemy.URL:
+    import sqlalchemy
+
+    return sqlalchemy.URL.create(
+        "postgresql+psycopg",
+        username=fields.get("user"),
+        password=fields.get("password"),
+        host=fields.get("host"),
+        port=int(fields["port"]) if fields.get("port") else None,
+        database=fields.get("dbname"),
     )
-    setattr(alchemy.dialect, "do_ping", answers)  # noqa: B010 - mypy takes no assignment
-    try:
-        alchemy.raw_connection().close()
-    except BaseException:
-        if server:
-            server.release()
-        raise
-    return Opened(alchemy, server.release if server else _nothing)
 
 
 def _settings(options: Mapping[str, Any], durability: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import sqlite3
 import uuid
 import warnings
@@ -15,11 +16,9 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
-import sqlalchemy
-
 from holdfast.engines.base import Cursor, Opened, Run, paced
 from holdfast.engines.names import quote_identifier
-from holdfast.engines.pool import pooling
+from holdfast.engines.pool import Pool
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.mounts import network_file_system
 from holdfast.errors import ConfigurationError, ConnectionFailed
@@ -66,12 +65,8 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             raise located from exc
 
     anchor = open_connection() if target.path is None else None
-    alchemy = sqlalchemy.create_engine(
-        target.sqlalchemy_url(),
-        creator=open_connection,
-        **pooling(options),
-    )
-    return Opened(alchemy, anchor.close if anchor else _nothing)
+    pool = Pool(open_connection, options)
+    return Opened(pool, target.sqlalchemy_url, anchor.close if anchor else _nothing)
 
 
 def _nothing() -> None:
@@ -110,14 +105,13 @@ class Connection(sqlite3.Connection):
 
 def _open(location: str, options: Mapping[str, Any], synchronous: str, journal: str) -> Connection:
     read_only, page_size = options.get("read_only"), options.get("page_size")
-    timeout = options.get("timeout")
-    raw = sqlite3.connect(
-        location, uri=True, timeout=ENGINE_WAIT, check_same_thread=False, factory=Connection
-    )
-    raw.milliseconds = int(min(DEFAULT_TIMEOUT if timeout is None else timeout, LONGEST_TIMEOUT) * 1000)
+    given = options.get("timeout")
+    timeout = min(DEFAULT_TIMEOUT if given is None else given, LONGEST_TIMEOUT)
+    # Who has just made the file holds it while it goes over to WAL.
+    raw = sqlite3.connect(location, uri=True, timeout=timeout, check_same_thread=False, factory=Connection)
+    raw.milliseconds = int(timeout * 1000)
+    raw.create_function("regexp", 2, _matches, deterministic=True)
     try:
-        # Who has just made the file holds it while it goes over to WAL.
-        raw.wait(raw.milliseconds)
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute(f"PRAGMA trusted_schema = {'OFF' if _distrusts_well() else 'ON'}")
         # Without a log the folder has to be synced too, or a power cut can bring a journal back.
@@ -135,6 +129,11 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str, journal: 
         raw.close()
         raise
     return raw
+
+
+def _matches(pattern: str, text: str | None) -> bool | None:
+    """What ``text REGEXP pattern`` calls, which SQLite has no function of its own for."""
+    return None if text is None else re.search(pattern, text) is not None
 
 
 def _journal(path: Path) -> str:
