@@ -1,9 +1,10 @@
-"""How long a program waits before Holdfast has done anything, and before its first row is written."""
+"""How long a program waits before Holdfast has done anything, before its first row, and for a command."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from measure import US, Against, Case, Contender
 
-TITLE = "Import and first row"
+TITLE = "Import, first row, and commands"
 LIBRARIES = ("SQLAlchemy", "sqlite-utils", "dataset")
 
 CALLS = 1
@@ -51,6 +52,22 @@ db = dataset.connect("sqlite:///" + sys.argv[1])
 db["runs"].insert({"acc": 0.9})
 """,
 }
+LIBRARIES_OF_COMMANDS = ["-c", "import sqlite3, typer, rich"]
+PEER = ["-m", "sqlite_utils"]
+COMMANDS: dict[str, tuple[list[str], list[str] | None]] = {
+    "--version": (["--version"], [*PEER, "--version"]),
+    "--help": (["--help"], [*PEER, "--help"]),
+    "tables --help": (["tables", "--help"], [*PEER, "tables", "--help"]),
+    "tables FILE": (["tables", "lab.db"], [*PEER, "tables", "lab.db", "--counts", "--table"]),
+    "query FILE SQL": (
+        ["query", "lab.db", "SELECT * FROM runs"],
+        [*PEER, "query", "lab.db", "SELECT * FROM runs", "--table"],
+    ),
+    "select FILE TABLE": (["select", "lab.db", "runs"], [*PEER, "rows", "lab.db", "runs", "--table"]),
+    "schema FILE": (["schema", "lab.db"], [*PEER, "schema", "lab.db"]),
+    "summary FILE": (["summary", "lab.db"], None),
+}
+"""Commands, and those of sqlite-utils that do the same."""
 
 
 @contextmanager
@@ -63,18 +80,35 @@ def cases(folder: Path) -> Iterator[list[Case]]:
         "dataset": "import dataset",
     }
     first_row = {"bare interpreter": "pass", **FIRST_ROW}
+    with sqlite3.connect(folder / "lab.db") as lab:
+        lab.execute("CREATE TABLE runs (id INTEGER PRIMARY KEY, acc REAL)")
+        lab.executemany("INSERT INTO runs (acc) VALUES (?)", [(n / 10,) for n in range(10)])
+    lab.close()
     yield [
-        _case("import", imports, folder, goal=200),
-        _case("import, create a table, insert one row", first_row, folder),
+        _case("import", _programs(imports), folder, goal=200),
+        _case("import, create a table, insert one row", _programs(first_row), folder, goal=240),
+        *(_command(name, words, peer, folder) for name, (words, peer) in COMMANDS.items()),
     ]
 
 
-def _case(name: str, programs: dict[str, str], folder: Path, goal: float | None = None) -> Case:
-    contenders = tuple(Contender(who, _process(text, folder)) for who, text in programs.items())
+def _programs(texts: dict[str, str]) -> dict[str, list[str]]:
+    return {who: ["-c", text] for who, text in texts.items()}
+
+
+def _command(name: str, words: list[str], peer: list[str] | None, folder: Path) -> Case:
+    contenders = {"bare interpreter": ["-c", "pass"], "import sqlite3, typer, rich": LIBRARIES_OF_COMMANDS}
+    contenders[US] = ["-m", "holdfast", *words]
+    if peer:
+        contenders["sqlite-utils"] = peer
+    return _case(f"holdfast {name}", contenders, folder, goal=240)
+
+
+def _case(name: str, programs: dict[str, list[str]], folder: Path, goal: float | None = None) -> Case:
+    contenders = tuple(Contender(who, _process(words, folder)) for who, words in programs.items())
     return Case(name, contenders, CALLS, goal, Against.EXTRA, "ms")
 
 
-def _process(program: str, folder: Path) -> Callable[[int], None]:
+def _process(words: list[str], folder: Path) -> Callable[[int], None]:
     # Compiled code of its own: pip compiled the peers, and an editable Holdfast may never have been.
     settings = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
     settings.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -82,7 +116,8 @@ def _process(program: str, folder: Path) -> Callable[[int], None]:
     def repeat(n: int) -> None:
         for _ in range(n):
             path = folder / f"{next(_numbers)}.db"
-            subprocess.run([sys.executable, "-c", program, str(path)], check=True, cwd=folder, env=settings)
+            program = [sys.executable, *words, *([str(path)] if words[0] == "-c" else [])]
+            subprocess.run(program, check=True, cwd=folder, env=settings, stdout=subprocess.DEVNULL)
 
     return repeat
 
