@@ -93,33 +93,36 @@ def entries(store: SQLStore) -> Iterator[Entry]:
     """All of a tenant's: what there is now in the order of its writing, then what was."""
     shape, executor, encode = store._shape(), store._executor, _Encoder(store)
     names = ", ".join(f"{shape.table}.{executor.engine.quote(name)}" for name in _CARRIED)
-    for rows in _pages(store, shape.table, "n", names, ()):
+    for rows in _pages(store, shape.table, ["n"], names):
         vectors = _vectors(store, [row[0] for row in rows])
         for row in rows:
             yield {"memory": encode.fields(_CARRIED, row[1:]), "vectors": vectors.get(row[0], {})}
     stored = executor.engine.vectors.read(shape.layout.vector_kind, f'{shape.history}."embedding"')
     columns = [*_CARRIED, *_OF_CHANGE, "embedding_model"]
     names = ", ".join(f"{shape.history}.{executor.engine.quote(name)}" for name in columns)
-    for rows in _pages(store, shape.history, "change", f"{names}, {stored}", ()):
+    # Where a number is only of this database, a memory's versions one after the other.
+    keys = ["id", *tables.VERSION] if shape.is_versioned else ["change"]
+    for rows in _pages(store, shape.history, keys, f"{names}, {stored}"):
         for row in rows:
-            change = encode.fields(columns, row[1:-1])
+            change = encode.fields(columns, row[len(keys) : -1])
             if row[-1] is not None:
                 change["embedding"] = encode.vector(row[-1])
             yield {"change": change}
 
 
 def _pages(
-    store: SQLStore, table: str, key: str, names: str, given: Sequence[Any]
+    store: SQLStore, table: str, keys: Sequence[str], names: str
 ) -> Iterator[list[tuple[Any, ...]]]:
-    sql, tenant = store._scope.present(table) if key == "n" else store._scope.condition(table)
-    last = -1
+    is_present = keys == ["n"]
+    sql, tenant = store._scope.present(table) if is_present else store._scope.condition(table)
+    key, marks = ", ".join(f'{table}."{name}"' for name in keys), ", ".join("?" * len(keys))
+    beyond, last = "", list[Any]()
     while rows := store._executor.rows(
-        f'SELECT {table}."{key}", {names} FROM {table} WHERE {sql} AND {table}."{key}" > ? '
-        f'ORDER BY {table}."{key}" LIMIT {_AT_ONCE}',
-        [*tenant, *given, last],
+        f"SELECT {key}, {names} FROM {table} WHERE {sql}{beyond} ORDER BY {key} LIMIT {_AT_ONCE}",
+        [*tenant, *last],
     ):
         yield rows
-        last = rows[-1][0]
+        beyond, last = f" AND ({key}) > ({marks})", list(rows[-1][: len(keys)])
 
 
 def _vectors(store: SQLStore, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
@@ -226,16 +229,21 @@ def _write_changes(store: SQLStore, read: Sequence[_Read]) -> None:
     vectors, kind, quote = executor.engine.vectors, shape.layout.vector_kind, executor.engine.quote
     columns = [*COLUMNS, *_OF_CHANGE, "embedding_model"]
     marks = ", ".join("?" * len(columns))
+    number, value = '"n"', "0"
+    if shape.is_versioned:
+        past = f'FROM {shape.history} WHERE "user_id" = ? AND "id" = ?'
+        number, value = '"version"', f'(SELECT coalesce(max("version"), 0) + 1 {past})'
     sql = executor.native(
-        f'INSERT INTO {shape.history} ("n", {", ".join(map(quote, columns))}, "embedding") '
-        f"VALUES (0, {marks}, {vectors.mark(kind)})"
+        f'INSERT INTO {shape.history} ({", ".join(map(quote, columns))}, "embedding", {number}) '
+        f"VALUES ({marks}, {vectors.mark(kind)}, {value})"
     )
     rows = []
     for one in read:
         more = [one.values[name] for name in _OF_CHANGE]
         vector = one.vectors.get("")
         bound = None if vector is None else vectors.bound(kind, vector)
-        rows.append((*shape.encoded(one.row(store)), *more, one.values.get("embedding_model"), bound))
+        mine = [store.user_id, one.values["id"]] if shape.is_versioned else []
+        rows.append((*shape.encoded(one.row(store)), *more, one.values.get("embedding_model"), bound, *mine))
     executor.send_many(sql, rows)
 
 

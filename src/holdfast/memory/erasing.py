@@ -84,7 +84,8 @@ def _blank_samples(executor: Executor, layouts: Sequence[tables.Layout]) -> None
         bound = vectors.bound(layout.vector_kind, one)
         common = '"id", "kind", "created_at", "written_at"'
         blank[layout.table] = common, "'', '', 0, 0", []
-        blank[layout.history] = f'{common}, "n", "operation", "ended_at"', "'', '', 0, 0, 0, '', 0", []
+        number = "version" if "version" in executor.describe(layout.history).names else "n"
+        blank[layout.history] = f'{common}, "{number}", "operation", "ended_at"', "'', '', 0, 0, 0, '', 0", []
         blank[layout.vectors] = (
             '"id", "model", "dimension", "n", "embedding"',
             f"'', '', 1, {n}, {mark}",

@@ -88,12 +88,12 @@ class Historian:
         table, present = self.shape.history, self.shape.table
         sql, given = self.scope.present(table)
         # With a memory that has expired all that it was is gone.
-        gone = f'{present}."n" = {table}."n" AND {present}."expires_at" <= ?'
+        gone = " AND ".join(f'{present}."{name}" = {table}."{name}"' for name in ("user_id", "id"))
         return self.executor.rows(
             f'SELECT {self.shape.listing_of_history}, {table}."kind", {table}."written_at", '
             f'{table}."ended_at", {table}."operation", {table}."embedding_model" FROM {table} '
-            f"WHERE {sql} AND ({condition[0]}) AND NOT EXISTS (SELECT 1 FROM {present} WHERE {gone}) "
-            f'ORDER BY {table}."change"',
+            f"WHERE {sql} AND ({condition[0]}) AND NOT EXISTS (SELECT 1 FROM {present} WHERE {gone} "
+            f'AND {present}."expires_at" <= ?) ORDER BY {", ".join(self.shape.age)}',
             [*given, *condition[1], now()],
         )
 

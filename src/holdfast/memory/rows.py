@@ -11,7 +11,7 @@ from uuid import UUID
 from holdfast.core.executor import Executor
 from holdfast.errors import SchemaError
 from holdfast.memory.records import KINDS, NAMES, Passage, Record, microseconds, moment_of
-from holdfast.memory.tables import COLUMNS, Layout
+from holdfast.memory.tables import COLUMNS, VERSION, Layout
 
 _OF_RECORD = {
     "passage": ("text", "data_source", "doc_id", "metadata"),
@@ -53,6 +53,10 @@ class Shape:
         columns = ", ".join(f"{self.table}.{quote(name)}" for name in _OUT)
         vector = engine.vectors.read(layout.vector_kind, f"{self.vectors}.{quote('embedding')}")
         self.listing = f"{columns}, {vector}"
+        # Histories of earlier releases have the memory's number instead, and go by their own.
+        self.is_versioned = set(VERSION) <= set(executor.describe(layout.history).names)
+        self.age = [f"{self.history}.{quote(name)}" for name in VERSION if self.is_versioned]
+        self.age = self.age or [f'{self.history}."change"']
         past = ", ".join(f"{self.history}.{quote(name)}" for name in _OUT)
         vector = engine.vectors.read(layout.vector_kind, f"{self.history}.{quote('embedding')}")
         self.listing_of_history = f"{past}, {vector}"

@@ -52,6 +52,11 @@ COLUMNS: dict[str, str] = {
 }
 """The columns of a memory after its number; times are microseconds since 1970, or microseconds."""
 
+VERSION: dict[str, str] = {"version": "BIGINT NOT NULL DEFAULT 0", "branch": "TEXT NOT NULL DEFAULT ''"}
+"""What tells the past versions of a memory apart, wherever they were written: how many there were before,
+and a name that the writer made up, since two may have gone on from the same."""
+HISTORY_KEY = ["user_id", "id", *VERSION]
+
 
 class ModelChanged(ConfigurationError):
     """The store has gone over to another model than the one that it was opened for."""
@@ -213,7 +218,7 @@ def _make(executor: Executor, layout: Layout) -> None:
         layout.history,
         {
             "change": "INTEGER PRIMARY KEY",
-            "n": "BIGINT NOT NULL",
+            **VERSION,
             **COLUMNS,
             "embedding": layout.vector_kind,
             "embedding_model": "TEXT",
@@ -224,7 +229,7 @@ def _make(executor: Executor, layout: Layout) -> None:
     indexes.create_index(executor, layout.table, ["user_id", "digest"], unique=True)
     indexes.create_index(executor, layout.table, ["user_id", "created_at", "id"])
     indexes.create_index(executor, layout.vectors, ["user_id"])
-    indexes.create_index(executor, layout.history, ["user_id", "id"])
+    indexes.create_index(executor, layout.history, HISTORY_KEY, unique=True)
     for table in (layout.table, layout.history):
         # Few memories expire, and the others cost nothing here.
         indexes.create_index(executor, table, ["expires_at"], where='"expires_at" IS NOT NULL')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -211,20 +212,22 @@ class Writer:
         """
         quote, history = self.executor.engine.quote, self.shape.history
         own = ["kind", "written_at", "operation", "ended_at"]
-        kept = ", ".join(quote(name) for name in ("n", *COLUMNS) if name not in own)
+        kept = ", ".join(quote(name) for name in COLUMNS if name not in own)
+        numbering, number, branch = self._version(history, '"n"')
+        latest = ", ".join(f"{name} DESC" for name in self.shape.age)
+        mine = 'WHERE "user_id" = ? AND "id" = ?', [self.scope.user_id, str(record.id)]
         self.executor.run(
-            f"INSERT INTO {history} ({kept}, {', '.join(map(quote, own))}) "
-            f"SELECT {kept}, '{DELETED}', \"ended_at\", 'undo', CAST(? AS BIGINT) FROM {history} "
-            f'WHERE "change" = (SELECT max("change") FROM {history} WHERE "user_id" = ? AND "id" = ?)',
-            [now(), self.scope.user_id, str(record.id)],
+            f"INSERT INTO {history} ({kept}, {', '.join(map(quote, own))}, {numbering}) "
+            f"SELECT {kept}, '{DELETED}', \"ended_at\", 'undo', CAST(? AS BIGINT), {number} FROM {history} "
+            f"{mine[0]} ORDER BY {latest} LIMIT 1",
+            [now(), *branch, *mine[1]],
         )
         if self._new(record) is None:
             raise AlreadyExists("another passage has this text by now")
         self.executor.run(
             f'UPDATE {self.shape.table} SET ("ttl", "expires_at") = (SELECT "ttl", "expires_at" '
-            f'FROM {history} WHERE "user_id" = ? AND "id" = ? ORDER BY "change" DESC LIMIT 1) '
-            'WHERE "user_id" = ? AND "id" = ?',
-            [self.scope.user_id, str(record.id)] * 2,
+            f"FROM {history} {mine[0]} ORDER BY {latest} LIMIT 1) {mine[0]}",
+            mine[1] * 2,
         )
 
     def forget(self, numbers: Sequence[int]) -> int:
@@ -264,13 +267,27 @@ class Writer:
         """Write what memories are now into the history, before a change."""
         table, layout = self.shape.table, self.shape.layout
         columns = ", ".join(f"{table}.{self.executor.engine.quote(name)}" for name in COLUMNS)
+        numbering, number, branch = self._version(table, f'{table}."n"')
         self.executor.run(
             f"INSERT INTO {self.shape.history} "
-            f'("n", {self.shape.names}, "embedding", "embedding_model", "operation", "ended_at") '
-            f'SELECT {table}."n", {columns}, {self.shape.vectors}."embedding", {self.shape.vectors}."model", '
-            f"CAST(? AS TEXT), CAST(? AS BIGINT) FROM {self.shape.source} "
+            f'({self.shape.names}, "embedding", "embedding_model", "operation", "ended_at", {numbering}) '
+            f'SELECT {columns}, {self.shape.vectors}."embedding", {self.shape.vectors}."model", '
+            f"CAST(? AS TEXT), CAST(? AS BIGINT), {number} FROM {self.shape.source} "
             f'WHERE {table}."n" IN ({", ".join("?" * len(numbers))})',
-            [operation, now(), layout.model, *numbers],
+            [operation, now(), *branch, layout.model, *numbers],
+        )
+
+    def _version(self, table: str, number: str) -> tuple[str, str, list[str]]:
+        """The columns by which a version of a memory in ``table`` is told apart, and their values."""
+        if not self.shape.is_versioned:
+            return '"n"', number, []
+        return '"version", "branch"', f"{self.next_version(table)}, CAST(? AS TEXT)", [token_hex(6)]
+
+    def next_version(self, table: str) -> str:
+        """SQL for the number of the next past version of a memory in ``table``."""
+        return (
+            f'(SELECT coalesce(max(past."version"), 0) + 1 FROM {self.shape.history} AS past '
+            f'WHERE past."user_id" = {table}."user_id" AND past."id" = {table}."id")'
         )
 
 
