@@ -486,6 +486,13 @@ class Vectors(Protocol):
         """
         ...
 
+    def renumbered(self, table: str) -> Sequence[str]:
+        """Statements that have a vector get another number ``v`` when it is changed where it lies.
+
+        What is kept outside is kept by the numbers of vectors that are never changed.
+        """
+        ...
+
 
 class Migrating(Protocol):
     """What migrations do in a way of this engine's own. Alembic is imported when it is first used."""

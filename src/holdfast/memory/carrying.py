@@ -110,9 +110,7 @@ def entries(store: SQLStore) -> Iterator[Entry]:
             yield {"change": change}
 
 
-def _pages(
-    store: SQLStore, table: str, keys: Sequence[str], names: str
-) -> Iterator[list[tuple[Any, ...]]]:
+def _pages(store: SQLStore, table: str, keys: Sequence[str], names: str) -> Iterator[list[tuple[Any, ...]]]:
     is_present = keys == ["n"]
     sql, tenant = store._scope.present(table) if is_present else store._scope.condition(table)
     key, marks = ", ".join(f'{table}."{name}"' for name in keys), ", ".join("?" * len(keys))

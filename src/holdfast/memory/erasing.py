@@ -14,6 +14,7 @@ from holdfast.core.transaction import Transaction
 from holdfast.errors import Error, TransactionError
 from holdfast.memory import tables
 from holdfast.memory.embed import cache
+from holdfast.sync import forgetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,15 @@ def erase(executor: Executor, user_id: str) -> Report:
                 f'DELETE FROM {executor.engine.quote(table)} WHERE "user_id" = ?', [user_id]
             )
             removed[table] = int(cursor.rowcount)
+        removed |= forgetting.forget(executor, _tables(executor), "user_id", user_id)
+    notes = forgetting.places(executor)
     try:
         if executor.engine.upkeep.SAMPLES:
             with Transaction(executor):
                 _blank_samples(executor, layouts)
+                _blank_notes(executor, notes)
         unfinished = executor.engine.upkeep.scrub(
-            executor.run, _tables(executor), [one.table for one in layouts]
+            executor.run, [*_tables(executor), *notes], [one.table for one in layouts]
         )
     except Error as exc:
         unfinished = exc.message
@@ -68,6 +72,10 @@ def erase(executor: Executor, user_id: str) -> Report:
         )
         for table in _tables(executor)
     }
+    waiting = forgetting.waiting(executor, _tables(executor), "user_id", user_id)
+    if any(waiting.values()):
+        unfinished = unfinished or "the hub is not told yet: run the sync, then erase once more"
+    left |= waiting
     return Report(user_id, removed, left, unfinished)
 
 
@@ -100,6 +108,19 @@ def _blank_samples(executor: Executor, layouts: Sequence[tables.Layout]) -> None
             executor.run(f"ANALYZE {quote(table)}")
     for table in reversed(present):
         executor.run(f'DELETE FROM {quote(table)} WHERE "user_id" = ?', [""])
+
+
+def _blank_notes(executor: Executor, notes: Sequence[str]) -> None:
+    """The same for the notes of a sync."""
+    for table in notes:
+        name, columns = executor.engine.quote(table), executor.describe(table).columns
+        given = [column for column in columns if not (column.nullable or column.identity)]
+        names = ", ".join(executor.engine.quote(column.name) for column in given)
+        values = ", ".join("0" if column.codec.kind.name == "integer" else "''" for column in given)
+        sql = f"INSERT INTO {name} ({names}) SELECT {values} WHERE NOT EXISTS (SELECT 1 FROM {name})"
+        if executor.run(sql).rowcount:
+            executor.run(f"ANALYZE {name}")
+            executor.run(f"DELETE FROM {name}")
 
 
 def _tables(executor: Executor) -> list[str]:

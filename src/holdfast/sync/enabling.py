@@ -17,7 +17,7 @@ from holdfast.sync.hub import gone_since
 from holdfast.sync.merge import POLICIES, Policy
 from holdfast.sync.notes import Entry, SharedEntry
 from holdfast.sync.replica import Flight, flight, hold, take_for_known, take_for_removed
-from holdfast.sync.setup import Agreed, Wish
+from holdfast.sync.setup import PLAIN, Agreed, Lookup, More, Wish
 from holdfast.sync.stage import Side
 
 Pair = tuple[Side, Side]
@@ -102,7 +102,8 @@ def _share(hub: Executor, table: Agreed, known: dict[str, SharedEntry]) -> None:
         return
     info = hub.describe(table.name)
     number = max((entry.number for entry in known.values()), default=0) + 1
-    columns = [c.name for c in info.columns if not c.generated and c.name not in table.key]
+    every = [c.name for c in info.columns if not c.generated and c.name not in table.key]
+    columns = every if table.keeps_images else []
     tracked = setup.track(hub, info, number, table.key, columns)
     for statement in hub.engine.changes.feed(hub.run, tracked):
         hub.run(statement)
@@ -125,12 +126,13 @@ def enable_replica(local: Executor, agreed: Sequence[Agreed], wishes: Mapping[st
             )
         if not state:
             state = {"id": str(uuid.uuid4()), "seq": "0", "turn": "0"}
-        notes.write(local, notes.STATE, {**state, "epoch": epoch})
+        more = {**_more(state), **{name: wish.more for name, wish in wishes.items() if any(wish.more)}}
+        notes.write(local, notes.STATE, {**state, "epoch": epoch, "more": json.dumps(more)})
         known = {entry.name: entry for entry in notes.entries(local)}
         for table in agreed:
             wish = wishes[table.name]
             if table.name in known:
-                _check_same(known[table.name], table, wish)
+                _check_same(local, known[table.name], table, wish)
                 continue
             number = max((entry.number for entry in notes.entries(local)), default=0) + 1
             _note_table(local, table, number, wish)
@@ -138,8 +140,28 @@ def enable_replica(local: Executor, agreed: Sequence[Agreed], wishes: Mapping[st
     return str(state["id"])
 
 
-def _check_same(entry: Entry, table: Agreed, wish: Wish) -> None:
-    if (entry.key, entry.columns, entry.filter) != (table.key, table.columns, wish.filter):
+def _more(state: Mapping[str, str]) -> dict[str, More]:
+    """What else is known of tables, by their names."""
+    found = json.loads(state.get("more") or "{}")
+    return {
+        name: More(
+            tuple(
+                Lookup(column, table, number, tuple((theirs, own) for theirs, own in match))
+                for column, table, number, match in lookups
+            ),
+            tuple(latest),
+        )
+        for name, (lookups, latest) in found.items()
+    }
+
+
+def _check_same(local: Executor, entry: Entry, table: Agreed, wish: Wish) -> None:
+    if wish.can_widen:
+        local.run(
+            f'UPDATE {notes.TABLES} SET "filter" = ? WHERE "number" = ?',
+            (json.dumps(wish.filter), entry.number),
+        )
+    elif (entry.key, entry.columns, entry.filter) != (table.key, table.columns, wish.filter):
         raise SyncError(
             f"{table.name!r} is synced already, by another key, other columns or another filter",
             hint=f"disable it first: Sync.disable(tables=[{table.name!r}])",
@@ -213,6 +235,7 @@ def pairs_of(local: Executor, hub: Executor) -> tuple[list[Pair], dict[str, str]
     """The tables, those that others refer to first, and those that are paused, with the reason."""
     shared, paused = notes.shared(hub), dict[str, str]()
     pairs: dict[str, Pair] = {}
+    more = _more(notes.read(local, notes.STATE))
     for entry in notes.entries(local):
         try:
             found = shared.get(entry.name)
@@ -223,8 +246,8 @@ def pairs_of(local: Executor, hub: Executor) -> tuple[list[Pair], dict[str, str]
             if entry.has_all:
                 _refuse_new_columns(local, hub, entry)
             pairs[entry.name] = (
-                setup.side(local, agreed, entry.number, entry.filter),
-                setup.side(hub, agreed, found.number, entry.filter),
+                setup.side(local, agreed, entry.number, entry.filter, more.get(entry.name, PLAIN)),
+                setup.side(hub, agreed, found.number, entry.filter, more.get(entry.name, PLAIN)),
             )
         except Error as exc:
             paused[entry.name] = str(exc)

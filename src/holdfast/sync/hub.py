@@ -17,7 +17,7 @@ from holdfast.engines.names import quote_identifier
 from holdfast.sync import lineage, notes
 from holdfast.sync.images import as_text
 from holdfast.sync.lineage import Seen
-from holdfast.sync.merge import Clash, Image, Merged, Policy, merge
+from holdfast.sync.merge import Clash, Image, Merged, Policy, merge, with_latest
 from holdfast.sync.stage import DECIDED, Columns, Side, Stage, settle
 
 MOST_AT_ONCE = 2_000
@@ -171,7 +171,8 @@ def decide(stage: Stage, policy: Policy) -> list[tuple[int, Clash, Image]]:
         side = stage.side
         image = new or base or {}
         key = {column.name: image.get(column.name) for column in side.tracked.key}
-        merged = merge_row(base, new, current, policy, side.tracked.name, key)
+        images = with_latest(base, new, current, side.latest)
+        merged = merge_row(*images, policy, side.tracked.name, key)
         if merged.image is not new:
             stage.change(number, None if merged.image is None else {**merged.image, **key})
         if merged.clash is not None:
@@ -399,7 +400,12 @@ def prune(hub: Executor, sides: Iterable[Side]) -> None:
 
 def gone_since(side: Side, start: int) -> Iterator[tuple[Key, Image]]:
     """Rows that were removed from a position on, as they were, the last image first."""
-    columns = ", ".join([*side.noted_keys("hf_f"), *side.noted("hf_f", "b")])
+    kept = notes.shared(side.executor)[side.tracked.name].columns
+    noted = [
+        carried.read.format(f'hf_f."b{kept.index(column.name)}"') if column.name in kept else "NULL"
+        for carried, column in zip(side.others, side.tracked.others, strict=True)
+    ]
+    columns = ", ".join([*side.noted_keys("hf_f"), *noted])
     sql = (
         f'SELECT {columns} FROM {quote_identifier(side.tracked.feed)} AS hf_f WHERE hf_f."had" = 1 '
         f'AND hf_f."position" >= ? AND NOT EXISTS (SELECT 1 FROM {side.table} WHERE {side.match("hf_f")}) '

@@ -9,7 +9,7 @@ Investigation of Diff3", 2007, with a column in the place of a line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,29 @@ def merge(
     if policy in POLICIES and chosen is not None:
         chosen = {name: chosen[name] if name in columns else value for name, value in mixed.items()}
     return Merged(chosen, clash)
+
+
+def with_latest(
+    base: Image, new: Image, current: Image, names: Collection[str]
+) -> tuple[Image, Image, Image]:
+    """Have changes of columns in which the greatest value counts be no clash; ``None`` is the greatest.
+
+    Such a change alone does not keep a row that the other side removed.
+
+    >>> with_latest({"a": 1, "end": 5}, {"a": 2, "end": 6}, {"a": 1, "end": 7}, ["end"])[1]
+    {'a': 2, 'end': 7}
+    """
+    if new is None or current is None:
+        kept = new or current
+        if base is not None and kept is not None and names:
+            is_all = alike({**base, **{name: kept[name] for name in names}}, kept)
+            return (kept if is_all else base), new, current
+        return base, new, current
+    latest = {
+        name: None if None in (new[name], current[name]) else max(new[name], current[name])
+        for name in set(_both(base, new, current)) & set(names)
+    }
+    return (base, {**new, **latest}, {**current, **latest}) if latest else (base, new, current)
 
 
 def rebase(base: Image, current: Image, incoming: Image) -> tuple[Image, Image]:

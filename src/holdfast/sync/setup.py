@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.core.executor import Executor
 from holdfast.core.where import condition
@@ -19,6 +19,28 @@ _KEYS = frozenset(
 )
 
 
+class Lookup(NamedTuple):
+    """A column that holds another table's number, which each database gives for itself.
+
+    It does not travel: ``match`` are columns of the other table, each with the key's that holds the same.
+    """
+
+    column: str
+    table: str
+    number: str
+    match: tuple[tuple[str, str], ...]
+
+
+class More(NamedTuple):
+    """What else is to be known of a table: numbers to look up, and columns whose latest value counts."""
+
+    lookups: tuple[Lookup, ...] = ()
+    latest: tuple[str, ...] = ()
+
+
+PLAIN = More()
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the caller says of one table: its key, its columns and its rows, where they are not all."""
@@ -27,6 +49,11 @@ class Wish:
     key: tuple[str, ...] | None = None
     columns: tuple[str, ...] | None = None
     filter: Mapping[str, Any] | None = None
+    more: More = PLAIN
+    keeps_images: bool = True
+    """Whether the hub keeps what a row was that is gone."""
+    can_widen: bool = False
+    """Whether another filter than before takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +63,7 @@ class Agreed:
     name: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
+    keeps_images: bool = True
 
 
 def agree(local: Executor, hub: Executor, wish: Wish) -> Agreed:
@@ -54,7 +82,7 @@ def agree(local: Executor, hub: Executor, wish: Wish) -> Agreed:
     columns = _columns(wish, key, here, there)
     for name in (*key, *columns):
         _check_kind(local, hub, here.column(name), there.column(name), wish.name)
-    return Agreed(wish.name, key, columns)
+    return Agreed(wish.name, key, columns, wish.keeps_images)
 
 
 def _key(wish: Wish, here: TableInfo, there: TableInfo) -> tuple[str, ...]:
@@ -128,13 +156,33 @@ def _check_kind(local: Executor, hub: Executor, here: Column, there: Column, tab
         )
 
 
-def side(executor: Executor, agreed: Agreed, number: int, filter: Mapping[str, Any] | None) -> Side:
+def side(
+    executor: Executor,
+    agreed: Agreed,
+    number: int,
+    filter: Mapping[str, Any] | None,
+    more: More = PLAIN,
+) -> Side:
     """The table as it lies in one of the databases."""
     info = executor.describe(agreed.name)
     tracked = track(executor, info, number, agreed.key, agreed.columns)
     given = filter or {}
     where = condition(executor, info, given.get("where"), given.get("params"))
-    return Side(executor, tracked, tuple(map(executor.engine.changes.carried, tracked.columns)), where)
+    carried = tuple(map(executor.engine.changes.carried, tracked.columns))
+    noted = dict(zip(agreed.key, tracked.keys, strict=True))
+    looked_up = tuple((lookup.column, _looked_up(lookup, noted)) for lookup in more.lookups)
+    return Side(executor, tracked, carried, where, looked_up, more.latest)
+
+
+def _looked_up(lookup: Lookup, noted: Mapping[str, str]) -> str:
+    """SQL for a number that is not known yet, of a row that is staged in ``{0}``."""
+    same = " AND ".join(
+        f'hf_p.{quote_identifier(theirs)} = {{0}}."{noted[own]}"' for theirs, own in lookup.match
+    )
+    return (
+        f"(SELECT hf_p.{quote_identifier(lookup.number)} FROM {quote_identifier(lookup.table)} AS hf_p "
+        f"WHERE {same})"
+    )
 
 
 def track(

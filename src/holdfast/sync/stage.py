@@ -42,6 +42,10 @@ class Side:
     tracked: Tracked
     carried: tuple[Carried, ...]
     where: tuple[str, list[Any]] = ("", [])
+    looked_up: tuple[tuple[str, str], ...] = ()
+    """Columns that do not travel, and SQL for what they hold in a new row."""
+    latest: tuple[str, ...] = ()
+    """Columns in which the greatest value counts, whoever wrote it."""
 
     @property
     def table(self) -> str:
@@ -56,9 +60,13 @@ class Side:
         """Whether all values go in as they travel, and nothing but a sync's triggers sees them go."""
         others = self.executor.engine.catalog.others(self.executor.run)
         is_watched = any(kind != "index" and table == self.tracked.name for kind, _, table in others)
-        return not is_watched and all(
-            carried.staged is column
-            for carried, column in zip(self.carried, self.tracked.columns, strict=True)
+        return (
+            not is_watched
+            and not self.looked_up
+            and all(
+                carried.staged is column
+                for carried, column in zip(self.carried, self.tracked.columns, strict=True)
+            )
         )
 
     @property
@@ -262,8 +270,10 @@ class Stage:
             carried.write.format(f'{self.quoted}."{name}"')
             for carried, name in zip(side.carried, staged, strict=True)
         ]
+        values += [sql.format(self.quoted) for _, sql in side.looked_up]
+        names = listed([*side.names, *(name for name, _ in side.looked_up)])
         return (
-            f"INSERT INTO {side.table} ({listed(side.names)}) SELECT {', '.join(values)} FROM {self.quoted} "
+            f"INSERT INTO {side.table} ({names}) SELECT {', '.join(values)} FROM {self.quoted} "
             f'WHERE {self.quoted}."has" = 1 AND NOT EXISTS (SELECT 1 FROM {side.table} '
             f"WHERE {side.match(self.quoted)}) AND {self._between()}"
         )

@@ -10,7 +10,7 @@ from holdfast.core import rows as row_verbs
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.errors import InvalidQuery, NotFoundError, SyncError, TransactionError
-from holdfast.sync import enabling, first, hub, notes, replica, round, setup
+from holdfast.sync import enabling, families, first, hub, notes, replica, round, setup
 from holdfast.sync.images import of_text
 from holdfast.sync.merge import Image, Policy
 from holdfast.sync.report import Conflict, Plan, Quarantined, Report, Status
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from holdfast.database import Database
 
 DIRECTIONS = ("both", "push", "pull")
+_OF_ONE = {"alembic_version", "hf_embeddings"}
+"""Tables that are true of one database alone: how far it was migrated, and vectors that can be made anew."""
 _IMAGES = '"base", "ours", "hub", "result"'
 _COLUMNS = f'"id", "at", "replica", "table_name", "key", "kind", "columns", {_IMAGES}, "resolved"'
 
@@ -88,11 +90,17 @@ class Sync:
             HubChanged: if this database is a replica of another hub.
         """
         self._outside()
-        names = self._wanted()
+        names, others = families.prepare(
+            self._local,
+            self._hub,
+            self._wanted(),
+            {name: _filter(given) for name, given in self._where.items()},
+            create=create,
+        )
         if create:
             first.create_missing(self._local, self._hub, names)
         setup.in_order((self._local, self._hub), names)
-        wishes = {name: self._wish(name) for name in names}
+        wishes = {name: others.get(name) or self._wish(name) for name in names}
         agreed = [setup.agree(self._local, self._hub, wish) for wish in wishes.values()]
         epoch = enabling.enable_hub(self._hub, self._policy, agreed)
         replica_id = enabling.enable_replica(self._local, agreed, wishes, epoch)
@@ -106,7 +114,7 @@ class Sync:
         here, there = (set(e.engine.catalog.tables(e.run)) for e in (self._local, self._hub))
         if not here | there:
             raise SyncError("there are no tables on either side", hint="create some first")
-        return sorted(here | there)
+        return sorted((here | there) - _OF_ONE)
 
     def _wish(self, name: str) -> Wish:
         key, columns = self._keys.get(name), self._columns.get(name)
@@ -171,6 +179,8 @@ class Sync:
         report = Report(paused=paused)
         rnd = round.Round(self._local, self._hub, self._policy, replica_id, pairs, report, progress)
         first.begin(rnd)
+        if direction != "push":
+            families.settle(self._local, self._hub, (ours.tracked.name for ours, _ in pairs))
         if direction == "pull":
             round.finish_flight(rnd)
         else:

@@ -119,3 +119,8 @@ def _text(value: str | None) -> bytes:
 def state(raw: Any) -> Any:
     """Nothing is kept outside of this database."""
     return None
+
+
+def renumbered(table: str) -> list[str]:
+    """Nothing is kept outside of this database."""
+    return []

@@ -50,7 +50,8 @@ def _triggers(table: Tracked, role: str) -> list[str]:
     # A hub needs what a row was only where it is gone.
     left = _note(table, role, "OLD", had=True, when=moved)
     put = [old, _note(table, role, "NEW", had=False, when=moved)] if role == "log" else [left, new]
-    columns = listed([column.name for column in table.columns])
+    # A hub's replicas may sync other columns than it notes.
+    of = f" OF {listed([column.name for column in table.columns])}" if role == "log" else ""
     # No trigger fires for the rows that OR REPLACE puts away, so they are looked for before.
     made = [
         (
@@ -60,7 +61,7 @@ def _triggers(table: Tracked, role: str) -> list[str]:
             _in_the_way(table, role, inserted=True),
         ),
         ("insert", f"AFTER INSERT ON {own}", _is_known("NEW", table), [new]),
-        ("update", f"AFTER UPDATE OF {columns} ON {own}", "1", put),
+        ("update", f"AFTER UPDATE{of} ON {own}", "1", put),
         ("delete", f"AFTER DELETE ON {own}", "1", [old]),
     ]
     if in_the_way := _in_the_way(table, role, inserted=False):

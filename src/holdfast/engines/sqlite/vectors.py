@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engines.base import OwnedVector, Run
+from holdfast.engines.names import quote_identifier
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,3 +84,14 @@ def state(raw: Any) -> Any:
     """A value that is another one as soon as anybody has written to the database."""
     connection: sqlite3.Connection = raw
     return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes
+
+
+def renumbered(table: str) -> list[str]:
+    """A trigger: the table counts its vectors for itself, and gives no number twice."""
+    name, counted = quote_identifier(table), f"WHERE name = '{table}'"
+    return [
+        f"CREATE TRIGGER IF NOT EXISTS {quote_identifier(table + '_renumbered')} "
+        f'AFTER UPDATE OF "embedding" ON {name} WHEN OLD."embedding" IS NOT NEW."embedding" BEGIN '
+        f"UPDATE sqlite_sequence SET seq = seq + 1 {counted}; "
+        f'UPDATE {name} SET "v" = (SELECT seq FROM sqlite_sequence {counted}) WHERE "v" = NEW."v"; END'
+    ]

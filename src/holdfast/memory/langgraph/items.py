@@ -121,7 +121,7 @@ class Items:
             _joined(list(with_vectors)),
         )
         owned = [
-            OwnedVector(n, namespace, None, path, self._model, vector)
+            OwnedVector(n, namespace, key, path, self._model, vector)
             for n, namespace, key in numbers
             for path, vector in with_vectors[namespace, key].items()
         ]

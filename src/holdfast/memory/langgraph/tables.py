@@ -12,8 +12,8 @@ made, which may be there before its own checkpoint is.
 A row of ``hf_store`` is an item of a store: ``namespace`` has its labels with dots between them, ``n``
 counts items in the order in which they came, ``ttl`` is how long one lasts after it was last used, and
 ``expires_at`` until when. ``hf_store_vectors`` has a row for each text of an item that is found by its
-meaning; its columns are those of the vectors of a memory, where ``user_id`` is the namespace and ``id``
-the field.
+meaning; its columns are those of the vectors of a memory, where ``user_id`` is the namespace, ``agent_id``
+the key and ``id`` the field.
 """
 
 from __future__ import annotations
