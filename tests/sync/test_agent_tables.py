@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,7 +122,14 @@ HERE = ("users", "ada")
 def found(store: HoldfastStore) -> list[tuple[Any, ...]]:
     hits = store.search(("users",), query="tea", limit=50)
     return sorted(
-        (hit.namespace, hit.key, str(hit.value), round(hit.score or 0.0, 6), hit.updated_at) for hit in hits
+        (
+            hit.namespace,
+            hit.key,
+            json.dumps(hit.value, sort_keys=True),
+            round(hit.score or 0, 6),
+            hit.updated_at,
+        )
+        for hit in hits
     )
 
 
