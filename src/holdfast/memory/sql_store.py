@@ -294,8 +294,8 @@ class SQLStore:
         The memories of all stores and agents go with what they were and all vectors, in one transaction. Then
         the tables are written anew, on SQLite the whole file, since removed rows leave their bytes there;
         nobody can write meanwhile. Backups are not touched. Where memories are synced, the other side removes
-        them with the next run; until then the report is not clean. ``user_id`` must be this memory's own, so that
-        nobody is erased by a slip.
+        them with the next run; until then the report is not clean. ``user_id`` must be this memory's own, so
+        that nobody is erased by a slip.
 
         Raises:
             ValueRefused: if it is another's, or this memory is one agent's only.

@@ -31,9 +31,9 @@ class Sync:
 
     ``local`` is a replica: it may be changed while the hub is away, by any program. ``hub`` is where
     replicas meet; it may be changed directly as well. Either is of either engine. ``tables=None`` means all
-    tables, and later those that were enabled; the name of a memory stands for its tables. A change of one side goes to the other; where both have
-    changed the same column of a row, ``policy`` decides, and what is not kept is listed by
-    :meth:`conflicts`:
+    tables, and later those that were enabled; the name of a memory stands for its tables. A change of one
+    side goes to the other; where both have changed the same column of a row, ``policy`` decides, and what is
+    not kept is listed by :meth:`conflicts`:
 
     - ``"hub"`` (default): the hub's value stays.
     - ``"delete_wins"``: the same, but for a row that either side has removed: it goes.
