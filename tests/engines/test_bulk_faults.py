@@ -176,17 +176,21 @@ def test_postgres_says_which_row_is_too_large_or_has_no_partition(db, engine_nam
     assert "leave the column out" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("is_indexed", [False, True])
 @pytest.mark.parametrize("bad", [1, 150, 2_345])
-@pytest.mark.parametrize("how", ["ROLLBACK", "FAIL", "ABORT"])
-def test_nothing_is_left_however_sqlite_ends_a_statement(db, engine_name, how, bad):
+@pytest.mark.parametrize("how", ["ROLLBACK", "FAIL", "ABORT", ""])
+def test_nothing_is_left_however_sqlite_ends_a_statement(db, engine_name, how, bad, is_indexed):
     if engine_name != "sqlite":
         pytest.skip("PostgreSQL knows one way")
-    db.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL ON CONFLICT {how})")
+    said = f" ON CONFLICT {how}" if how else ""
+    db.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL{said})")
+    if is_indexed:
+        db.create_index("t", "a")
     db.insert("t", {"id": 9_000, "a": "old"})
     rows = [{"id": number, "a": None if number == bad else "x"} for number in range(1, 2_501)]
     with pytest.raises(IntegrityError) as caught:
         db.insert_many("t", rows)
-    if how == "ABORT":
+    if how in ("ABORT", ""):
         assert caught.value.row_number == bad
     assert db.select("t") == [{"id": 9_000, "a": "old"}]
     assert db.insert_many("t", rows[: bad - 1]) == bad - 1
@@ -219,3 +223,26 @@ def test_a_batch_that_fails_in_a_block_takes_nothing_else_with_it(db, is_indexed
         assert caught.value.row_number == 4_443
         db.insert("t", {"id": 2, "n": 3})
     assert db.select("t") == [{"id": 1, "n": 1}, {"id": 2, "n": 3}]
+
+
+@pytest.mark.parametrize("temporary", ["", "TEMP "])
+def test_a_trigger_and_a_declared_conflict_keep_their_rule_in_a_table_with_an_index(
+    db, engine_name, temporary
+):
+    """A statement of many rows into such a table is to end at a row at fault, which would rule over them."""
+    if engine_name != "sqlite":
+        pytest.skip("PostgreSQL has no such rules")
+    db.execute("CREATE TABLE t (id TEXT PRIMARY KEY ON CONFLICT REPLACE, n INTEGER)")
+    db.execute("CREATE TABLE u (id TEXT PRIMARY KEY, n INTEGER)")
+    db.execute("CREATE TABLE seen (n INTEGER PRIMARY KEY)")
+    rows = [{"id": f"k{number}", "n": number % 10} for number in range(1_000)]
+    # The plan is made before there is a trigger.
+    db.insert_many("u", rows)
+    db.execute("DELETE FROM u")
+    db.execute(
+        f"CREATE {temporary}TRIGGER w AFTER INSERT ON u BEGIN INSERT OR IGNORE INTO seen VALUES (NEW.n); END"
+    )
+    assert db.insert_many("u", rows) == 1_000
+    assert db.count("seen") == 10
+    db.insert_many("t", rows), db.insert_many("t", rows)
+    assert db.count("t") == 1_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,28 @@ from holdfast.sync import Sync
 
 Opened = Callable[[str], holdfast.Database]
 COLUMNS = {"id": "TEXT PRIMARY KEY", "name": "TEXT", "score": "REAL"}
+MILLION = """
+import sys, holdfast
+from holdfast.sync import Sync
+def most_memory():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+local, other, hub = map(holdfast.connect, sys.argv[1:])
+for database in (local, other):
+    database.create_table("runs", {"id": "TEXT PRIMARY KEY", "name": "TEXT", "score": "REAL"})
+local.insert_many("runs", ({"id": f"r{n:07}", "name": f"run {n}", "score": n / 7} for n in range(1_000_000)))
+mine, theirs = Sync(local, hub), Sync(other, hub)
+mine.enable(), theirs.enable()
+before = most_memory()
+assert (mine.run().pushed, theirs.run().pulled) == (1_000_000, 1_000_000)
+local.execute("UPDATE runs SET score = score + 1")
+assert (mine.run().pushed, theirs.run().pulled) == (1_000_000, 1_000_000)
+used = most_memory() - before
+for database in (hub, other):
+    (table,) = holdfast.diff(local, database).tables
+    assert table.has_equal_rows and table.rows_a == 1_000_000
+print(used)
+"""
 
 
 def rows(first: int, last: int) -> list[dict[str, object]]:
@@ -86,6 +110,20 @@ def test_memory_stays_flat(way: str, opened: Opened) -> None:
             tracemalloc.stop()
         assert peak < 24 * 2**20, f"{peak / 2**20:.1f} MiB"
     assert other.count("runs") == 50_000
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc, which says how much was used")
+def test_memory_stays_flat_with_a_million_rows(way: tuple[str, str], opened: Opened) -> None:
+    """A first sync of them, there and to another replica, and a round in which all were changed."""
+    urls = [opened(engine).url for engine in (way[0], way[0], way[1])]
+    done = subprocess.run(
+        [sys.executable, "-c", MILLION, *urls], capture_output=True, text=True, timeout=3_000, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    used = int(done.stdout) / 1024
+    print(f"{way[0]} to {way[1]}: {used:.1f} MiB above what it took before")
+    assert used < 64, f"{used:.1f} MiB"
 
 
 def test_no_plan_of_a_push_looks_through_a_batch_for_each_row(

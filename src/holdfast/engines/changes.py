@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -118,6 +119,13 @@ class Changes(Protocol):
 
     def unnoted(self, run: Run, *, on: bool) -> None:
         """Whether what this transaction writes at a hub need not be noted: there is nobody to read it."""
+        ...
+
+    def copying(self, run: Run, table: Tracked, role: str) -> AbstractContextManager[None]:
+        """Have rows that are written into an empty table meanwhile noted at once: in its log, or its feed.
+
+        An error that leaves the block is to end the transaction, or go back to before it.
+        """
         ...
 
     def stage(self, name: str, select: str) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -317,7 +317,7 @@ def waiting(reading: Reading) -> tuple[int, int]:
     return int(side.executor.scalar(f"SELECT count(*) {changes}", given) or 0), late_count
 
 
-def read_feed(reading: Reading, stop: int) -> Iterator[Columns]:
+def read_feed(reading: Reading, stop: int) -> Generator[Columns, None, None]:
     """The rows that have changed, by column: the key, whether there is a row, and the row."""
     side = reading.side
     text, values = side.where

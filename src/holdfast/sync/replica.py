@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -25,7 +26,7 @@ AT_ONCE = 2_000
 ALL = 2**62
 HELD = 3
 """What a staged row says in the place of whether there is one, when it is left as it is."""
-Read = Callable[[], Iterable[Columns]]
+Read = Callable[[], Generator[Columns, None, None]]
 """Rows of the hub by column, each time anew: the key, whether there is a row, and the row."""
 
 
@@ -201,7 +202,7 @@ def hold(local: Executor, sides: Sequence[Side]) -> None:
     local.engine.changes.hold(local.run, [side.tracked for side in sides])
 
 
-def _answered(side: Side, answer: Answer) -> Iterable[Columns]:
+def _answered(side: Side, answer: Answer) -> Generator[Columns, None, None]:
     found = answer.images.get(side.tracked.name, {})
     if found:
         width, empty = side.width, [None] * len(side.names)
@@ -385,8 +386,8 @@ def _copied(side: Side, read: Read) -> int | None:
     if not is_empty(side) or side.executor.rows(f"SELECT 1 FROM {log} LIMIT 1") or not side.is_plain:
         return None
     try:
-        with Transaction(side.executor):
-            return copy_in(side, (columns[side.width + 1 :] for columns in read()))
+        with closing(read()) as batches, Transaction(side.executor):
+            return copy_in(side, (columns[side.width + 1 :] for columns in batches), "log")
     except REFUSALS:
         return None
 

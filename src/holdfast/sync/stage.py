@@ -287,8 +287,10 @@ class Stage:
         )
 
 
-def copy_in(side: Side, batches: Iterable[Columns]) -> int:
+def copy_in(side: Side, batches: Iterable[Columns], role: str) -> int:
     """Write rows, by column, straight into a table that has none; the error is that of the first that fails.
+
+    ``role`` is what the table's notes are here, its ``log`` or its ``feed``.
 
     Raises:
         Error: of the kinds in ``REFUSALS``; the transaction is the caller's.
@@ -303,8 +305,9 @@ def copy_in(side: Side, batches: Iterable[Columns]) -> int:
                 columns[place] = _framed(columns[place])
             yield Chunk(names, columns, len(columns[0]))
 
-    # Inert: what is read is another connection's.
-    return insert_many(side.executor, side.tracked.name, Source(chunks(), is_inert=lambda: True))
+    with side.executor.engine.changes.copying(side.executor.run, side.tracked, role):
+        # Inert: what is read is another connection's.
+        return insert_many(side.executor, side.tracked.name, Source(chunks(), is_inert=lambda: True))
 
 
 def is_empty(side: Side) -> bool:

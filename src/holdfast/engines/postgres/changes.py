@@ -8,6 +8,7 @@ for who takes them away.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -138,6 +139,11 @@ def applying(run: Run, *, on: bool) -> None:
 
 def unnoted(run: Run, *, on: bool) -> None:
     run("SELECT set_config(?, ?, true)", (f"{UNNOTED}.on", "yes" if on else ""))
+
+
+def copying(run: Run, table: Tracked, role: str) -> AbstractContextManager[None]:
+    """The triggers note the rows of a statement at once."""
+    return nullcontext()
 
 
 def stage(name: str, select: str) -> list[str]:

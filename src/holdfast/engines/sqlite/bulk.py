@@ -27,6 +27,10 @@ _CODES_OF_ROWS = {
     sqlite3.SQLITE_CONSTRAINT,
     sqlite3.SQLITE_MISMATCH,
 }
+_HAS_RULES = (
+    "SELECT 1 FROM (SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master) "
+    "WHERE tbl_name = ? COLLATE NOCASE AND (type = 'trigger' OR sql LIKE '%CONFLICT%') LIMIT 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,25 @@ class Single:
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """Statements of many new rows each."""
+    """Statements of many new rows each.
+
+    ``indexed`` is the name of a table with an index. SQLite keeps a copy of each page that such a statement
+    writes, to undo it, which costs more than the statement saves; but for one that is to end at a row at
+    fault. Triggers and declared conflicts would heed that, too: a table with any has single statements.
+    """
 
     many: str
     single: str
     rows: int
     width: int
+    indexed: str = ""
     least: int = 2
     overlaps: bool = False
     finds_fault: bool = True
 
     def write(self, raw: Any, batches: Iterable[Batch]) -> int:
+        if self.indexed and raw.execute(_HAS_RULES, (self.indexed,)).fetchone():
+            return Single(self.single).write(raw, batches)
         written = before = 0
         for batch in batches:
             step = self.rows * len(batch.columns)
@@ -77,8 +89,12 @@ class Flat:
         try:
             return int(raw.execute(self.many, flat).rowcount)
         except _FAULTS as exc:
-            # ON CONFLICT FAIL keeps the rows before the one at fault, and they would be in the way.
-            if raw.total_changes != changes or not _may_be_a_row(raw, exc):
+            if not _may_be_a_row(raw, exc):
+                raise
+            if kept := raw.total_changes - changes:
+                # The rows before the one at fault would be in the way.
+                if self.indexed:
+                    exc.at_row = before + kept + 1  # type: ignore[union-attr]
                 raise
             return _one_by_one(raw, self.single, _rows_of(flat, width), before)
 
@@ -176,17 +192,19 @@ def writer(run: Run, load: Load) -> Single | Flat | Sorted:
         return Single(load.single)
     if load.verb == "update":
         return _updating(run, load, rows)
-    # With an index to keep up, flat statements lose to single ones.
-    if run(
+    is_indexed = run(
         "SELECT 1 FROM pragma_index_list(?) AS l, pragma_table_list AS t WHERE t.name = ? "
         "AND NOT (t.wr AND l.origin = 'pk')",
         (info.name, info.name),
-    ).fetchall():
+    ).fetchall()
+    if is_indexed and load.conflict:
         return Single(load.single)
     marks = f"({', '.join('?' * len(load.columns))})"
     names = ", ".join(quote_identifier(column.name) for column in load.columns)
-    many = f"INSERT INTO {quote_identifier(info.name)} ({names}) VALUES {', '.join([marks] * rows)}"
-    return Flat(many + load.conflict, load.single, rows, len(load.columns))
+    into = f"INSERT {'OR FAIL ' if is_indexed else ''}INTO {quote_identifier(info.name)} ({names})"
+    many = f"{into} VALUES {', '.join([marks] * rows)}"
+    indexed = info.name if is_indexed else ""
+    return Flat(many + load.conflict, load.single, rows, len(load.columns), indexed)
 
 
 def _updating(run: Run, load: Load, rows: int) -> Single | Sorted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from holdfast.engines.base import Column, Run
 from holdfast.engines.changes import APPLYING, UNNOTED, Carried, Tracked, listed
@@ -12,7 +13,7 @@ _GUARDS = {"log": APPLYING, "feed": UNNOTED}
 # Of several notes of a row the first stays, whatever the statement that fires a trigger says of conflicts:
 # that rules over OR IGNORE in a trigger, but not over this clause (sqlite3GenerateConstraintChecks).
 _FIRST = {"log": " ON CONFLICT DO NOTHING", "feed": ""}
-_EVENTS = ("replace", "insert", "move", "update", "delete")
+_EVENTS = ("replace", "insert", "move", "update", "rekey", "delete")
 
 
 def log(run: Run, table: Tracked) -> list[str]:
@@ -44,12 +45,9 @@ def _before(table: Tracked) -> str:
 
 def _triggers(table: Tracked, role: str) -> list[str]:
     own = quote_identifier(table.name)
-    old = _note(table, role, "OLD", had=True)
-    new = _new(table, role)
-    moved = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in _names(table.key))
-    # A hub needs what a row was only where it is gone.
-    left = _note(table, role, "OLD", had=True, when=moved)
-    put = [old, _note(table, role, "NEW", had=False, when=moved)] if role == "log" else [left, new]
+    known, keys = _is_known("OLD", table), _names(table.key)
+    moved = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in keys)
+    old, new = _old(table, role), _new(table, role)
     # A hub's replicas may sync other columns than it notes.
     of = f" OF {listed([column.name for column in table.columns])}" if role == "log" else ""
     # No trigger fires for the rows that OR REPLACE puts away, so they are looked for before.
@@ -61,9 +59,16 @@ def _triggers(table: Tracked, role: str) -> list[str]:
             _in_the_way(table, role, inserted=True),
         ),
         ("insert", f"AFTER INSERT ON {own}", _is_known("NEW", table), [new]),
-        ("update", f"AFTER UPDATE{of} ON {own}", "1", put),
-        ("delete", f"AFTER DELETE ON {own}", "1", [old]),
+        ("delete", f"AFTER DELETE ON {own}", known, [old]),
     ]
+    # A replica needs what a row was, a hub only where it is gone. A trigger on the key costs no other change.
+    changed, of_key = f"AFTER UPDATE{of} ON {own}", f"AFTER UPDATE OF {', '.join(keys)} ON {own}"
+    if role == "log":
+        made.append(("update", changed, known, [old]))
+        made.append(("rekey", of_key, f"({moved}) AND {_is_known('NEW', table)}", [new]))
+    else:
+        made.append(("update", changed, _is_known("NEW", table), [new]))
+        made.append(("rekey", of_key, f"({moved}) AND {known}", [old]))
     if in_the_way := _in_the_way(table, role, inserted=False):
         made.append(("move", f"BEFORE UPDATE ON {own}", "1", in_the_way))
     return [
@@ -81,27 +86,31 @@ def _names(columns: Sequence[Column]) -> list[str]:
     return [quote_identifier(column.name) for column in columns]
 
 
-def _note(table: Tracked, role: str, row: str, *, had: bool, when: str = "1", source: str = "") -> str:
-    keys, others = _names(table.key), _names(table.others)
+def _into(table: Tracked, role: str) -> str:
     columns = [*(["tried"] if role == "log" else []), "had", *table.keys, *table.notes("b")]
-    values = [
-        *(["0"] if role == "log" else []),
-        str(int(had)),
-        *(f"{row}.{name}" for name in keys),
-        *(f"{row}.{name}" if had else "NULL" for name in others),
-    ]
-    into = f"INSERT INTO {quote_identifier(getattr(table, role))} ({listed(columns)})"
+    return f"INSERT INTO {quote_identifier(getattr(table, role))} ({listed(columns)})"
+
+
+def _was(table: Tracked, role: str, row: str) -> str:
+    """The values of a note of what a row was."""
     return (
-        f"{into} SELECT {', '.join(values)} {source}WHERE ({when}) AND {_is_known(row, table)}{_FIRST[role]}"
+        f"{'0, ' if role == 'log' else ''}1, {', '.join(f'{row}.{name}' for name in _names(table.columns))}"
     )
 
 
+def _old(table: Tracked, role: str) -> str:
+    return f"{_into(table, role)} VALUES ({_was(table, role, 'OLD')}){_FIRST[role]}"
+
+
 def _new(table: Tracked, role: str) -> str:
-    """The shortest note of a row that was inserted: it is paid for with each."""
-    tried, zero = ('"tried", ', "0, ") if role == "log" else ("", "")
+    """The shortest note of a row that is new: it is paid for with each."""
     values = ", ".join(f"NEW.{name}" for name in _names(table.key))
-    into = f'INSERT INTO {quote_identifier(getattr(table, role))} ({tried}"had", {listed(table.keys)})'
-    return f"{into} VALUES ({zero}0, {values}){_FIRST[role]}"
+    return f"{_into_new(table, role)} VALUES ({'0, ' if role == 'log' else ''}0, {values}){_FIRST[role]}"
+
+
+def _into_new(table: Tracked, role: str) -> str:
+    tried = '"tried", ' if role == "log" else ""
+    return f'INSERT INTO {quote_identifier(getattr(table, role))} ({tried}"had", {listed(table.keys)})'
 
 
 def _is_known(row: str, table: Tracked) -> str:
@@ -129,7 +138,10 @@ def _in_the_way(table: Tracked, role: str, *, inserted: bool) -> list[str]:
         alike = " AND ".join(f"o.{q} = NEW.{q}" for q in map(quote_identifier, unique))
         if not inserted:
             alike += " AND NOT (" + " AND ".join(f"o.{q} IS OLD.{q}" for q in _names(table.key)) + ")"
-        found.append(_note(table, role, "o", had=True, when=alike, source=f"FROM {own} AS o "))
+        found.append(
+            f"{_into(table, role)} SELECT {_was(table, role, 'o')} FROM {own} AS o "
+            f"WHERE ({alike}) AND {_is_known('o', table)}{_FIRST[role]}"
+        )
     return found
 
 
@@ -174,6 +186,28 @@ def applying(run: Run, *, on: bool) -> None:
 
 def unnoted(run: Run, *, on: bool) -> None:
     run(f'INSERT INTO "{UNNOTED}" VALUES (1)' if on else f'DELETE FROM "{UNNOTED}"')
+
+
+@contextmanager
+def copying(run: Run, table: Tracked, role: str) -> Iterator[None]:
+    """Without the triggers of a role, which a statement of many rows pays for with each."""
+    names = {_trigger(table, role, event).strip('"') for event in _EVENTS}
+    found = run(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
+        (table.name,),
+    ).fetchall()
+    kept = {name: sql for name, sql in found if name in names}
+    for name in kept:
+        run(f"DROP TRIGGER {quote_identifier(name)}")
+    # An error undoes all of this with the transaction.
+    yield
+    for sql in kept.values():
+        run(sql)
+    if kept and not run(f'SELECT 1 FROM "{_GUARDS[role]}"').fetchall():
+        zeros, keys = "0, 0" if role == "log" else "0", ", ".join(_names(table.key))
+        known = " AND ".join(f"{name} IS NOT NULL" for name in _names(table.key))
+        own = quote_identifier(table.name)
+        run(f"{_into_new(table, role)} SELECT {zeros}, {keys} FROM {own} WHERE {known}{_FIRST[role]}")
 
 
 def stage(name: str, select: str) -> list[str]:
