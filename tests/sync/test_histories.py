@@ -44,12 +44,15 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.world: World
 
-    @initialize(policy=st.sampled_from(["hub", "hub", "delete_wins"]), many=st.integers(2, 3))
-    def begin(self, policy: str, many: int) -> None:
+    @initialize(
+        policy=st.sampled_from(["hub", "hub", "delete_wins"]),
+        filtered=st.lists(st.sampled_from([False, False, True]), min_size=2, max_size=3),
+    )
+    def begin(self, policy: str, filtered: list[bool]) -> None:
         type(self).count += 1
         self.world = type(self).make(policy)
-        for _ in range(many):
-            self.world.add()
+        for is_filtered in filtered:
+            self.world.add(is_filtered=is_filtered)
 
     def _replica(self, number: int) -> Any:
         return self.world.replicas[number % len(self.world.replicas)]
@@ -88,6 +91,17 @@ class Histories(RuleBasedStateMachine):
             self.world.write(self._site(site), key, kind)
 
         self.world.round(self._replica(number), Fault(commit, moment, write))
+
+    @rule(site=sites, on=st.sampled_from([True, False, False]))
+    def pause(self, site: str, on: bool) -> None:
+        self.world.pause(self._site(site), on=on)
+
+    @rule(number=pick, commit=commits, moment=moments, site=sites, on=st.booleans())
+    def pause_within(self, number: int, commit: int, moment: str, site: str, on: bool) -> None:
+        def alter() -> None:
+            self.world.pause(self._site(site), on=on)
+
+        self.world.round(self._replica(number), Fault(commit, moment, alter))
 
     @rule(number=pick, other=pick, commit=commits)
     def run_within(self, number: int, other: int, commit: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import holdfast
-from holdfast.sync import Sync
+from holdfast.sync import Sync, stage
 
 Opened = Callable[[str], holdfast.Database]
 
@@ -249,3 +249,94 @@ def test_a_table_may_be_called_as_one_likes(
     local.update(name, {"n": 4}, {"id": "1"})
     assert sync.run().conflicts == 1
     assert local.select(name) == hub.select(name) == [{"id": "1", "n": 3}]
+
+
+CHILD = "TEXT REFERENCES {} ON DELETE CASCADE"
+
+
+@pytest.mark.parametrize("between", ["paused", "not synced", "without a foreign key at the hub"])
+def test_a_removed_row_takes_no_unsent_row_with_it_through_a_table_that_is(
+    between: str, local: holdfast.Database, hub: holdfast.Database
+) -> None:
+    for table, up in (
+        ("top", "TEXT"),
+        ("middle", CHILD.format("top (id)")),
+        ("low", CHILD.format("middle (id)")),
+    ):
+        local.create_table(table, {"id": "TEXT PRIMARY KEY", "up": up})
+        hub.create_table(table, {"id": "TEXT PRIMARY KEY", "up": "TEXT"})
+    tables = ["top", "low"] if between == "not synced" else ["top", "middle", "low"]
+    sync = Sync(local, hub, tables)
+    sync.enable()
+    local.insert_many("top", [{"id": "1", "up": None}, {"id": "free", "up": None}])
+    local.insert("middle", {"id": "2", "up": "1"})
+    sync.run()
+    if between == "paused":
+        hub.add_column("middle", "more", "TEXT")
+    local.insert("low", {"id": "new", "up": "2"})
+    hub.delete("top", {"id": ["1", "free"]})
+    for direction in ("pull", "pull"):
+        assert sync.run(direction).quarantined == 1
+        assert local.select("low") == [{"id": "new", "up": "2"}]
+        assert local.select("top", ["id"]) == [{"id": "1"}]
+    (row,) = sync.status().quarantined
+    assert (row.table, row.key, row.direction) == ("top", ("1",), "pull")
+    assert "waits to be sent" in row.reason
+    sync.run()
+    assert hub.get("low", "new") == {"id": "new", "up": "2"}
+    # Nothing waits any more, and what the hub has removed goes.
+    assert sync.run().quarantined == 0
+    assert local.count("top") == 0
+
+
+def test_a_foreign_key_on_another_column_than_the_key(
+    local: holdfast.Database, hub: holdfast.Database
+) -> None:
+    for db in (local, hub):
+        db.create_table("teams", {"id": "TEXT PRIMARY KEY", "name": "TEXT"}, unique=["name"])
+        db.create_table("people", {"id": "TEXT PRIMARY KEY", "team": CHILD.format("teams (name)")})
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert("teams", {"id": "t", "name": "lab"})
+    sync.run()
+    hub.delete("teams", {"id": "t"})
+    local.insert("people", {"id": "new", "team": "lab"})
+    for _ in range(2):
+        assert sync.run().quarantined == 2
+        assert local.select("people") == [{"id": "new", "team": "lab"}]
+    local.update("people", {"team": None}, {"id": "new"})
+    sync.run()
+    assert sync.run().quarantined == 0
+    assert hub.select("people") == [{"id": "new", "team": None}]
+    assert local.count("teams") == 0
+
+
+def test_a_row_that_comes_while_what_it_refers_to_is_removed(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL another program may write between any two statements of a pull."""
+    local, hub = opened("postgres"), opened("sqlite")
+    for db in (local, hub):
+        db.create_table("teams", {"id": "TEXT PRIMARY KEY"})
+        db.create_table("people", {"id": "TEXT PRIMARY KEY", "team": CHILD.format("teams (id)")})
+    sync = Sync(local, hub)
+    sync.enable()
+    local.insert("teams", {"id": "t"})
+    sync.run()
+    hub.delete("teams", {"id": "t"})
+    right = stage.Stage.delete
+    someone = holdfast.connect(local.url)
+
+    def delete(given: stage.Stage) -> str:
+        if given.side.tracked.name == "teams" and not someone.count("people"):
+            someone.insert("people", {"id": "new", "team": "t"})
+        return right(given)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(stage.Stage, "delete", delete)
+            sync.run()
+        assert local.select("people") == [{"id": "new", "team": "t"}]
+        assert local.count("teams") == 1
+    finally:
+        someone.close()

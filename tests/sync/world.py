@@ -31,6 +31,8 @@ from holdfast.sync import hub as hub_half
 COLUMNS = ("born", "a", "b")
 CREATE = "CREATE TABLE things (id text PRIMARY KEY, born text, a text, b text)"
 KEYS = ("k0", "k1", "k2", "k3")
+FILTER = "b NOT LIKE '%3' AND b NOT LIKE '%5' AND b NOT LIKE '%7'"
+"""What some replicas keep to: a row may come into it and leave it with each change of the column."""
 Row = dict[str, str | None]
 _numbers = itertools.count()
 
@@ -170,11 +172,13 @@ class Schema:
             self._raw = None
 
     def save(self) -> dict[str, list[tuple[Any, ...]]]:
+        set_paused(self, on=False)
         names = self.run("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
         return {name: self.run(f'SELECT * FROM "{name}"') for (name,) in names}
 
     def restore(self, saved: dict[str, list[tuple[Any, ...]]]) -> None:
         """Make the contents those of a backup, as a restore into the same database does."""
+        set_paused(self, on=False)
         raw = self._connection()
         with raw.transaction():
             raw.execute("SET LOCAL session_replication_role = replica")
@@ -184,6 +188,19 @@ class Schema:
                 with raw.cursor().copy(SQL("COPY {} FROM STDIN").format(Identifier(name))) as copy:
                     for row in rows:
                         copy.write_row(row)
+
+
+def set_paused(place: File | Schema, *, on: bool) -> None:
+    """Have a table differ from the others by a column, which pauses it, or be as they are again."""
+    names = {str(name) for name, *_ in place.run(_NAMES[type(place)])}
+    if ("more" in names) is not on:
+        place.run(f"ALTER TABLE things {'ADD' if on else 'DROP'} COLUMN more{' text' if on else ''}")
+
+
+_NAMES = {
+    File: "SELECT name FROM pragma_table_info('things')",
+    Schema: "SELECT attname FROM pg_attribute WHERE attrelid = 'things'::regclass AND NOT attisdropped",
+}
 
 
 # The model
@@ -312,6 +329,7 @@ class Replica:
     name: str
     place: File
     policy: Any
+    is_filtered: bool = False
     backup: tuple[Path, int] | None = None
     opened: list[holdfast.Database] = field(default_factory=list)
 
@@ -320,6 +338,12 @@ class Replica:
         for db in self.opened:
             db.close()
         self.opened.clear()
+
+    def kept(self, rows: dict[str, Row]) -> dict[str, Row]:
+        """Those of the hub's rows that this replica has."""
+        if not self.is_filtered:
+            return rows
+        return {key: row for key, row in rows.items() if not str(row["b"]).endswith(("3", "5", "7"))}
 
 
 class World:
@@ -355,9 +379,10 @@ class World:
 
     # Replicas
 
-    def add(self) -> Replica:
+    def add(self, *, is_filtered: bool = False) -> Replica:
         number = len(self.replicas)
-        replica = Replica(f"r{number}", File(self.folder / f"r{next(_numbers)}.db"), self.policy)
+        place = File(self.folder / f"r{next(_numbers)}.db")
+        replica = Replica(f"r{number}", place, self.policy, is_filtered)
         self.replicas.append(replica)
         self._sync(replica, 0).enable()
         return replica
@@ -368,7 +393,10 @@ class World:
         place = 2 * self.replicas.index(replica) + runner
         while len(self._hubs) <= place:
             self._hubs.append(holdfast.connect(self.hub.url))
-        return Sync(replica.opened[runner], self._hubs[place], tables=["things"], policy=self.policy)
+        where = {"things": FILTER} if replica.is_filtered else None
+        return Sync(
+            replica.opened[runner], self._hubs[place], tables=["things"], policy=self.policy, where=where
+        )
 
     def round(
         self, replica: Replica, fault: Fault | None = None, *, direction: str = "both", runner: int = 0
@@ -479,6 +507,11 @@ class World:
         for _ in range(count):
             self.write(site, f"n{next(self._fresh)}", "insert")
 
+    def pause(self, site: str, *, on: bool) -> None:
+        """Somebody adds a column to the table of one side, or takes it away again."""
+        with suppress(sqlite3.OperationalError, psycopg.errors.LockNotAvailable):
+            set_paused(self.place(site), on=on)
+
     # Transactions that are open for long
 
     def open(self) -> None:
@@ -529,7 +562,8 @@ class World:
         """Somebody has copied the file, and works with both."""
         if len(self.replicas) >= 4:
             return
-        made = Replica(f"r{len(self.replicas)}", File(self.folder / f"r{next(_numbers)}.db"), self.policy)
+        place = File(self.folder / f"r{next(_numbers)}.db")
+        made = Replica(f"r{len(self.replicas)}", place, self.policy, replica.is_filtered)
         made.place.restore(replica.place.save())
         self.replicas.append(made)
 
@@ -602,6 +636,8 @@ class World:
         """Let all that is open end, and run everybody until nothing moves."""
         while self._open:
             self.end()
+        for place in [self.hub, *(replica.place for replica in self.replicas)]:
+            set_paused(place, on=False)
         for _ in range(8):
             reports = [self.round(replica) for replica in self.replicas]
             if all(report is not None and not (report.pushed or report.pulled) for report in reports):
@@ -614,8 +650,8 @@ class World:
         audited = self.hub.run("SELECT count(*) FROM audit")
         here = self.rows(self.hub)
         for replica in self.replicas:
-            if (rows := self.rows(replica.place)) != here:
-                raise Violation(f"{replica.name} and the hub differ: {_difference(rows, here)}")
+            if (rows := self.rows(replica.place)) != (kept := replica.kept(here)):
+                raise Violation(f"{replica.name} and the hub differ: {_difference(rows, kept)}")
         self.check_history()
         self._check_losses(here)
         self._check_idle()

@@ -76,6 +76,8 @@ def copy_up(rnd: Round, ours: Side, theirs: Side) -> int | None:
             replica.hold(rnd.local, [ours])
             rnd.local.run(f"DELETE FROM {quote_identifier(ours.tracked.log)}")
             state = notes.read(rnd.local, notes.STATE)
+            if state["id"] != rnd.id:
+                raise _Undone
             with Transaction(rnd.hub):
                 lineage.check(rnd.hub, rnd.id, lineage.seen(state))
                 copied, start, own = _copy(rnd, ours, theirs)

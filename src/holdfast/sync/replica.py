@@ -13,30 +13,30 @@ from typing import Any
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.core.where import encode
-from holdfast.engines.changes import Tracked, listed, matching
+from holdfast.engines.changes import Tracked, listed
 from holdfast.engines.names import quote_identifier
 from holdfast.sync import lineage, notes
 from holdfast.sync.hub import Answer, Key
 from holdfast.sync.images import as_text
 from holdfast.sync.merge import Image, rebase
 from holdfast.sync.notes import Entry
+from holdfast.sync.parents import count_lost, keep_all_parents
 from holdfast.sync.stage import REFUSALS, Columns, Side, Stage, copy_in, is_empty, settle
 
 AT_ONCE = 2_000
 ALL = 2**62
-HELD = 3
-"""What a staged row says in the place of whether there is one, when it is left as it is."""
 Read = Callable[[], Generator[Columns, None, None]]
 """Rows of the hub by column, each time anew: the key, whether there is a row, and the row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """The batch that is on its way: its number, and a token that no other batch has."""
+    """The batch that is on its way: its number, a token that no other batch has, and whose it is."""
 
     seq: int
     token: str
     turn: int
+    id: str
 
     @property
     def batch(self) -> tuple[int, str]:
@@ -47,7 +47,12 @@ def flight(local: Executor) -> Flight | None:
     """The batch that is on its way, if there is one."""
     state = notes.read(local, notes.STATE)
     token = state.get("flight")
-    return Flight(int(state["seq"]), token, int(state["turn"])) if token else None
+    return Flight(int(state["seq"]), token, int(state["turn"]), state["id"]) if token else None
+
+
+def hold_steps(local: Executor) -> None:
+    """Have no other run of this replica take a step until the transaction ends."""
+    local.engine.changes.hold(local.run, [Tracked(notes.STATE.strip('"'), 0, (), ())])
 
 
 # Freeze
@@ -59,6 +64,7 @@ def freeze(local: Executor, sides: Sequence[Side], turn: int, most: int) -> Flig
     One transaction. What was tried in this ``turn`` already stays. ``None`` if nothing is to be sent.
     """
     with Transaction(local, isolation="REPEATABLE READ"):
+        hold_steps(local)
         state = notes.read(local, notes.STATE)
         if state.get("flight"):
             return flight(local)
@@ -172,6 +178,7 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
     One transaction. ``None`` if another run has done that already.
     """
     with Transaction(local):
+        hold_steps(local)
         if not is_in_flight(local, flight_of):
             return None
         aside = _set_aside(local, sides, answer)
@@ -370,8 +377,8 @@ def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[S
         rebase_changed(stage)
         stages.append(stage)
     among = notes.entries(local)
-    held = _keep_all_parents(stages, among)
-    written += settle(stages)
+    held = keep_all_parents(stages, among)
+    written += settle(stages, lost=partial(count_lost, local, among))
     for stage in stages:
         stage.refused |= held[stage.name]
         _note_refused(stage)
@@ -390,83 +397,6 @@ def _copied(side: Side, read: Read) -> int | None:
             return copy_in(side, (columns[side.width + 1 :] for columns in batches), "log")
     except REFUSALS:
         return None
-
-
-def _keep_all_parents(stages: Sequence[Stage], among: Sequence[Entry]) -> dict[str, dict[int, str]]:
-    """Have parents stay, and theirs: what stays for another row's sake would go with its own parent."""
-    held: dict[str, dict[int, str]] = {stage.name: {} for stage in stages}
-    by_table = {stage.side.tracked.name: stage for stage in stages}
-    more = True
-    while more:
-        more = False
-        for stage in stages:
-            if found := keep_parents(stage, among, by_table):
-                held[stage.name] |= found
-                more = True
-    return held
-
-
-def keep_parents(stage: Stage, among: Sequence[Entry], stages: Mapping[str, Stage]) -> dict[int, str]:
-    """Have rows stay to which one refers that waits to be sent: it might go with them, and nobody would know.
-
-    ``among`` are all tables of the sync: one that is paused has changes that wait, too; ``stages`` are those
-    of which rows may stay. Return the numbers of the rows, with the reason.
-    """
-    tracked, quoted, held = stage.side.tracked, stage.quoted, dict[int, str]()
-    places = {column.name: name for column, name in zip(tracked.key, tracked.keys, strict=True)}
-    for entry, columns, keys in _referring(stage.side, among, stages):
-        child = quote_identifier(entry.name)
-        same = matching(quoted, child, [(places[k], c) for k, c in zip(keys, columns, strict=True)])
-        needed = [_waiting(stage.side.executor, entry)]
-        if entry.name in stages:
-            needed.append(_staying(stages[entry.name]))
-        needs = " OR ".join(f"EXISTS ({each})" for each in needed)
-        for (number,) in stage.side.executor.rows(
-            f'SELECT {quoted}."n" FROM {quoted} WHERE {quoted}."has" = 0 AND EXISTS '
-            f"(SELECT 1 FROM {child} WHERE {same} AND ({needs}))"
-        ):
-            held[number] = f"a row of {entry.name!r} that waits to be sent refers to it"
-    for number in held:
-        stage.side.executor.run(f'UPDATE {quoted} SET "has" = {HELD} WHERE "n" = ?', (number,))
-    return held
-
-
-def _referring(
-    parent: Side, among: Sequence[Entry], stages: Mapping[str, Stage]
-) -> Iterator[tuple[Entry, list[str], list[str]]]:
-    """The tables with rows that wait or stay whose foreign keys are on a table's key; the columns of both."""
-    executor, own = parent.executor, {column.name for column in parent.tracked.key}
-    for entry in among:
-        log = quote_identifier(Tracked(entry.name, entry.number, (), ()).log)
-        looked = [f"SELECT 1 FROM {log} LIMIT 1"]
-        if entry.name in stages:
-            looked.append(f'SELECT 1 FROM {stages[entry.name].quoted} WHERE "has" = {HELD} LIMIT 1')
-        if not any(map(executor.rows, looked)):
-            continue
-        for found in executor.engine.catalog.foreign_keys(executor.run, entry.name):
-            if found["references"].lower() == parent.tracked.name.lower() and set(found["keys"]) <= own:
-                yield entry, found["columns"], found["keys"]
-
-
-def _waiting(executor: Executor, entry: Entry) -> str:
-    """A query that finds something if a row of a table waits to be sent.
-
-    Of a table whose key is not what it was when it was noted, that is true of every row.
-    """
-    log = Tracked(entry.name, entry.number, (), ()).log
-    here, noted = ({c.name: c.type for c in executor.describe(name).columns} for name in (entry.name, log))
-    pairs = [(name, f"k{place}") for place, name in enumerate(entry.key)]
-    is_as_noted = all(here.get(name) == noted[key] for name, key in pairs)
-    same = matching(quote_identifier(entry.name), "hf_n", pairs) if is_as_noted else "1 = 1"
-    return f"SELECT 1 FROM {quote_identifier(log)} AS hf_n WHERE {same}"
-
-
-def _staying(stage: Stage) -> str:
-    """A query that finds something if a row of a table stays that was to go."""
-    tracked = stage.side.tracked
-    pairs = [(key, column.name) for key, column in zip(tracked.keys, tracked.key, strict=True)]
-    same = matching(stage.quoted, quote_identifier(tracked.name), pairs)
-    return f'SELECT 1 FROM {stage.quoted} WHERE {stage.quoted}."has" = {HELD} AND {same}'
 
 
 def _numbered(side: Side, batches: Iterable[Columns]) -> Iterator[Columns]:

@@ -73,8 +73,11 @@ def push(rnd: Round, flight: Flight) -> Answer:
         sent = [
             Sent(theirs, replica.in_flight(ours)) for ours, theirs in rnd.pairs if replica.is_flying(ours)
         ]
-        sender = Sender(rnd.id, lineage.seen(notes.read(rnd.local, notes.STATE)))
-        return hub.receive(rnd.hub, sender, flight.batch, sent, rnd.policy)
+        state = notes.read(rnd.local, notes.STATE)
+        if state["id"] != rnd.id:
+            # Another run has found that this is a copy.
+            raise Cloned
+        return hub.receive(rnd.hub, Sender(rnd.id, lineage.seen(state)), flight.batch, sent, rnd.policy)
 
 
 def acknowledge(rnd: Round, flight: Flight, answer: Answer) -> int | None:
@@ -96,19 +99,22 @@ def pull(rnd: Round) -> int:
             if not seen:
                 return 0
             here.enter_context(Transaction(rnd.local))
+            replica.hold_steps(rnd.local)
             # Another run may have gone on meanwhile; what was read here would be older than what it took in.
-            if replica.flight(rnd.local) is not None or notes.entries(rnd.local) != list(entries.values()):
+            state = notes.read(rnd.local, notes.STATE)
+            is_another = state.get("flight") or state["id"] != rnd.id
+            if is_another or notes.entries(rnd.local) != list(entries.values()):
                 return 0
             written = take_in(rnd, todo) if todo else 0
             move_on(rnd, seen)
-        note_pulled(rnd)
+        note_pulled(rnd, lineage.seen(state))
     return written
 
 
-def note_pulled(rnd: Round) -> None:
+def note_pulled(rnd: Round, seen: Sequence[lineage.Seen]) -> None:
     """Have both sides know what was read of the hub; here in the caller's transaction."""
     with Transaction(rnd.hub):
-        lineage.check(rnd.hub, rnd.id, lineage.seen(notes.read(rnd.local, notes.STATE)))
+        lineage.check(rnd.hub, rnd.id, seen)
         last = lineage.note(rnd.hub, rnd.id)
     notes.write(rnd.local, notes.STATE, lineage.noted(lineage.PULLED, last))
 
@@ -183,7 +189,8 @@ def send(rnd: Round, flight: Flight) -> bool:
     try:
         answer = again(rnd, lambda: push(rnd, flight))
     except Cloned:
-        rnd.id = enabling.new_identity(rnd.local, rnd.hub)
+        known = notes.read(rnd.local, notes.STATE)["id"]
+        rnd.id = enabling.new_identity(rnd.local, rnd.hub) if known == rnd.id else known
         found = replica.flight(rnd.local)
         if found is None:
             return True

@@ -278,6 +278,11 @@ class Stage:
             f"WHERE {side.match(self.quoted)}) AND {self._between()}"
         )
 
+    def removes(self, low: int, high: int) -> bool:
+        """Whether any row of these numbers is to go."""
+        sql = f'SELECT 1 FROM {self.quoted} WHERE "has" = 0 AND {self._between()} LIMIT 1'
+        return bool(self.side.executor.rows(sql, (low, high)))
+
     def delete(self) -> str:
         side = self.side
         own = ", ".join(f"{side.table}.{quote_identifier(column.name)}" for column in side.tracked.key)
@@ -314,11 +319,16 @@ def is_empty(side: Side) -> bool:
     return not side.executor.rows(f"SELECT 1 FROM {side.table} LIMIT 1")
 
 
-def settle(stages: Sequence[Stage]) -> int:
+def _none() -> int:
+    return 0
+
+
+def settle(stages: Sequence[Stage], *, lost: Callable[[], int] = _none) -> int:
     """Put staged rows in their place, those that others refer to first; return how many rows were written.
 
     ``stages`` are in that order. A row that the database refuses is left out, and noted in its stage. It is
-    tried again as long as others got in, which may be what it waited for.
+    tried again as long as others got in, which may be what it waited for. ``lost`` counts what must not go
+    with a row that is removed: one that takes some with it is left out, too.
     """
     written = 0
     todo = {id(stage): [(1, stage.last)] for stage in stages}
@@ -330,27 +340,32 @@ def settle(stages: Sequence[Stage]) -> int:
                 if statement:
                     progress += sum(_run(stage, statement, *span) for span in todo[id(stage)])
         for stage in reversed(stages):
-            progress += sum(_run(stage, stage.delete(), *span) for span in todo[id(stage)])
+            spans = (span for span in todo[id(stage)] if stage.removes(*span))
+            progress += sum(_run(stage, stage.delete(), *span, lost) for span in spans)
         written += progress
         if not progress or not any(stage.refused for stage in stages):
             return written
         todo = {id(stage): [(number, number) for number in stage.refused] for stage in stages}
 
 
-def _run(stage: Stage, statement: str, low: int, high: int) -> int:
+def _run(stage: Stage, statement: str, low: int, high: int, lost: Callable[[], int] = _none) -> int:
     """Run a statement for the rows of these numbers; halves are tried where one of the rows is refused."""
     executor = stage.side.executor
     if low > high:
         return 0
     try:
         with Transaction(executor):
-            return executor.run(statement, (low, high)).rowcount
+            before = lost()
+            written = executor.run(statement, (low, high)).rowcount
+            if written and lost() > before:
+                raise IntegrityError("a row that waits to be sent would go with it")
+            return written
     except REFUSALS as exc:
         if low == high:
             stage.refused[low] = reason(exc)
             return 0
     middle = (low + high) // 2
-    return _run(stage, statement, low, middle) + _run(stage, statement, middle + 1, high)
+    return _run(stage, statement, low, middle, lost) + _run(stage, statement, middle + 1, high, lost)
 
 
 def reason(error: Error) -> str:
