@@ -86,12 +86,16 @@ def test_two_copies_with_the_same_row_waiting(make: Make) -> None:
         world.close()
 
 
+@pytest.mark.parametrize("is_new", [True, False])
 @pytest.mark.parametrize("policy", ["hub", "delete_wins"])
-def test_a_row_that_waited_is_removed_once_the_backup_is_put_back(make: Make, policy: str) -> None:
+def test_a_row_that_waited_is_removed_once_the_backup_is_put_back(
+    make: Make, policy: str, is_new: bool
+) -> None:
     """The file takes it for a row that nobody else has, and the hub has it: the removal is told."""
     world = make(policy)
     one, _ = world.add(), world.add()
-    world.round(one)
+    if not is_new:
+        world.round(one)
     world.write("r0", "k0", "insert")
     world.back_up(one)
     world.settle()

@@ -9,14 +9,14 @@ from typing import Any
 
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
-from holdfast.engines.changes import APPLYING, UNNOTED, Tracked, listed
+from holdfast.engines.changes import APPLYING, UNNOTED, Tracked
 from holdfast.engines.names import quote_identifier
 from holdfast.errors import Error, HubChanged, ReadOnlyError, SyncError
 from holdfast.sync import lineage, notes, setup
 from holdfast.sync.hub import gone_since
 from holdfast.sync.merge import POLICIES, Policy
 from holdfast.sync.notes import Entry, SharedEntry
-from holdfast.sync.replica import Flight, flight, hold, take_for_known, take_for_removed
+from holdfast.sync.replica import Flight, flight, hold, mark_new, take_for_known, take_for_removed
 from holdfast.sync.setup import PLAIN, Agreed, Lookup, More, Wish
 from holdfast.sync.stage import Side
 
@@ -209,22 +209,19 @@ def register(
 
 
 def mark_all(side: Side) -> None:
-    """Take all rows of a table for new ones, of which the hub knows nothing. One transaction."""
+    """Take all rows of a table for new ones, of which the hub knows nothing. One transaction.
+
+    What was removed since changes are noted stays so. A row outside the filter is sent if it was written
+    since.
+    """
     local, tracked = side.executor, side.tracked
     with Transaction(local):
         hold(local, [side])
-        log, keys = (
-            quote_identifier(tracked.log),
-            listed([column.name for column in tracked.key], f"{side.table}."),
-        )
-        known = " AND ".join(f"{side.table}.{quote_identifier(c.name)} IS NOT NULL" for c in tracked.key)
+        log = quote_identifier(tracked.log)
+        here = f"SELECT 1 FROM {side.table} WHERE {side.match(log)}"
+        local.run(f'UPDATE {log} SET "had" = 0, "tried" = 0 WHERE EXISTS ({here})')
         text, values = side.where
-        local.run(f"DELETE FROM {log}")
-        local.run(
-            f'INSERT INTO {log} ("had", "tried", {listed(tracked.keys)}) SELECT 0, 0, {keys} '
-            f"FROM {side.table} WHERE {known}{' AND ' + text if text else ''}",
-            values,
-        )
+        mark_new(side, text or "1 = 1", values)
         local.run(f'UPDATE {notes.TABLES} SET "is_new" = 0 WHERE "number" = ?', (tracked.number,))
 
 

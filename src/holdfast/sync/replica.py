@@ -294,6 +294,19 @@ def quarantine(side: Side, key: Key, direction: str, reason: str, image: Image) 
     )
 
 
+def mark_new(side: Side, condition: str, values: Sequence[Any]) -> None:
+    """Have rows that nothing is noted of be sent as new ones."""
+    tracked, log = side.tracked, quote_identifier(side.tracked.log)
+    names = [f"{side.table}.{quote_identifier(column.name)}" for column in tracked.key]
+    known = " AND ".join(f"{name} IS NOT NULL" for name in names)
+    noted = f"SELECT 1 FROM {log} AS hf_n WHERE {side.match('hf_n')}"
+    side.executor.run(
+        f'INSERT INTO {log} ("had", "tried", {listed(tracked.keys)}) SELECT 0, 0, {", ".join(names)} '
+        f"FROM {side.table} WHERE {known} AND ({condition}) AND NOT EXISTS ({noted})",
+        values,
+    )
+
+
 def take_for_known(side: Side, key: Key, image: Image) -> None:
     """Have a row that waits to be sent as a new one be sent as a change of what it was at the hub."""
     tracked = side.tracked
@@ -374,6 +387,7 @@ def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[S
             quarantine(side, key, "pull", reason, None)
         if side in whole:
             _add_missing(stage, refused)
+        _mark_own(stage)
         rebase_changed(stage)
         stages.append(stage)
     among = notes.entries(local)
@@ -425,6 +439,18 @@ def _add_missing(stage: Stage, refused: Mapping[Key, str]) -> None:
     for key in refused:
         where, given = located(side, key)
         side.executor.run(f"DELETE FROM {quoted} WHERE {where}", given)
+
+
+def _mark_own(stage: Stage) -> None:
+    """Have a row that was here before, outside the filter, be sent before the hub's takes its place."""
+    side = stage.side
+    text, values = side.where
+    if text:
+        incoming = f"SELECT 1 FROM {stage.quoted} WHERE {side.match(stage.quoted)}"
+        # One that comes back from the hub was sent, and is to go.
+        flying = f"SELECT 1 FROM {quote_identifier(side.tracked.flight)} AS hf_f WHERE {side.match('hf_f')}"
+        is_own = f"COALESCE(NOT ({text}), 1 = 1) AND EXISTS ({incoming}) AND NOT EXISTS ({flying})"
+        mark_new(side, is_own, values)
 
 
 def rebase_changed(stage: Stage) -> None:
