@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,19 +53,34 @@ def _floats(values: Values) -> Values:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+    if type(value) is float:
+        return int(value) if value.is_integer() else value
+    if type(value) is dict:
+        return {name: _plain(one) if type(one) in _PARTS else one for name, one in value.items()}
+    return [_plain(one) if type(one) in _PARTS else one for one in value] if type(value) is list else value
+
+
+_PARTS = frozenset({float, dict, list})
 
 
 _encode = json.JSONEncoder(sort_keys=True, default=repr).encode
 
 
+# No value holds it: it parts the texts of many values that are written as one, which takes a third less time.
+_BETWEEN = secrets.token_hex(16)
+# How Python writes a float that is a whole number; looking for one in a text takes less time than in a value.
+_find_whole = re.compile(r"[.]0(?![0-9])|e[+]").search
+
+
 def json_texts(values: Values) -> list[str]:
     """JSON values as texts that are equal where they are, whatever the order of their keys."""
-    return [_encode(_plain(value)) for value in values]
+    spread: list[Any] = [_BETWEEN] * (2 * len(values) - 1)
+    spread[::2] = values
+    texts = _encode(spread)[1:-1].split(f', "{_BETWEEN}", ') if values else []
+    for place, text in enumerate(texts):
+        if (".0" in text or "e+" in text) and _find_whole(text):
+            texts[place] = _encode(_plain(values[place]))
+    return texts
 
 
 def _bytes(values: Values) -> Values:

