@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 import holdfast
-from holdfast.errors import ConfigurationError, OutOfTime, TableNotFound, TransactionAborted
+from holdfast.errors import ConfigurationError, DatabaseBusy, OutOfTime, TableNotFound, TransactionAborted
 from holdfast.inspection import profile as profiling
 from holdfast.inspection import profiletext
 from holdfast.inspection.profile import _Values
@@ -350,6 +350,36 @@ def test_a_table_that_one_may_not_read_does_not_hide_the_others(url, engine_name
         finally:
             db.execute("DROP OWNED BY profile_reader")
             db.execute("DROP ROLE profile_reader")
+
+
+def test_a_table_that_somebody_has_locked_does_not_hide_the_others(db, url, engine_name):
+    """On SQLite a writer locks nobody out; on PostgreSQL ACCESS EXCLUSIVE does, as a migration takes it."""
+    db.create_table("labs", {"id": "INTEGER PRIMARY KEY"})
+    db.create_table("runs", {"id": "INTEGER PRIMARY KEY", "lab": int}, foreign_keys={"lab": "labs(id)"})
+    db.insert("labs", {"id": 1})
+    db.create_index("labs", ["id"], name="of_labs")
+    db.create_index("runs", "lab")
+    db.execute("CREATE VIEW shown AS SELECT * FROM runs")
+    locks = engine_name != "sqlite"
+    with holdfast.connect(url) as writer, holdfast.connect(url, read_only=True, timeout=1) as reader:
+        writer.begin_transaction()
+        writer.execute("INSERT INTO labs VALUES (2)")
+        if locks:
+            writer.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+        labs, runs, shown = profiled(reader)
+        assert (labs.rows, labs.read, labs.problem) == (1, 1, None)
+        assert "of_labs" in {index["name"] for index in labs.indexes}
+        assert [column.name for column in runs.columns] == ["id", "lab"]
+        assert runs.foreign_keys
+        for one in (runs, shown):
+            assert ("locked" in (one.problem or "")) == locks
+        assert {table.name for table in reader.summary.tables} == {"labs", "runs", "shown"}
+        if locks:
+            with pytest.raises(DatabaseBusy) as busy:
+                reader.count("runs")
+            assert "pg_stat_activity" in (busy.value.hint or "")
+        writer.commit()
+        assert reader.count("labs") == 2
 
 
 def test_memory_is_flat_however_large_the_values_are(db):

@@ -12,8 +12,6 @@ from engines.test_injection import HOSTILE
 from holdfast.cli import main
 
 CANARY = [{"id": 1, "v": "alive"}]
-# One hostile text is the canary's own name: importing into it is what it says.
-TEXTS = [text for text in HOSTILE if text != "canary"]
 CALLS: list[Callable[[str, str, str], list[str]]] = [
     lambda url, x, _: ["schema", url, x],
     lambda url, x, _: ["inspect", url, x],
@@ -75,8 +73,10 @@ def test_every_place_of_the_command_line(
     """A few texts for each place, so that all of them are tried somewhere and it does not take long."""
     step = 9 if engine_name == "sqlite" else 18
     for place, call in enumerate(CALLS):
-        for text in (TEXTS[place % len(TEXTS) :] + TEXTS)[: len(TEXTS) : step]:
+        for text in (HOSTILE[place % len(HOSTILE) :] + HOSTILE)[: len(HOSTILE) : step]:
             words = call(url, text, prepared)
+            if words[:3] == ["import", url, "canary"]:
+                continue  # that is what it says
             with pytest.raises(SystemExit) as end:
                 main.run(words)
             said = capsys.readouterr()

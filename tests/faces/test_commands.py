@@ -345,3 +345,32 @@ def test_a_closed_pipe_is_no_traceback(words: list[str], file: str) -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    "words", [("tables", "{file}"), ("export", "{file}", "runs", "-"), ("--help",), ("shell",)]
+)
+def test_a_full_or_closed_output_is_one_line(words: tuple[str, ...], file: str) -> None:
+    line = shlex.join([*PROGRAM, *(word.format(file=file) for word in words)])
+    for redirected, says in ((">&-", "the output is closed"), ("> /dev/full", "No space left on device")):
+        if says.startswith("No") and words == ("shell",):
+            continue
+        done = subprocess.run(
+            ["sh", "-c", f"{line} {redirected}"], capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("Error: ")
+        assert done.stderr.count("\n") == 1
+        assert says in done.stderr
+
+
+def test_a_closed_input_is_empty_and_closed_errors_go_nowhere(file: str) -> None:
+    def at(line: str) -> Any:
+        whole = f"{shlex.join(PROGRAM)} {line}"
+        return subprocess.run(["sh", "-c", whole], capture_output=True, text=True, timeout=PATIENCE)
+
+    done = at(f"tables {shlex.quote(file)} <&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "runs" in done.stdout
+    done = at("tables absent.db 2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")

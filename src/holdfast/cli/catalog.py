@@ -12,6 +12,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, nested, show, write, write_csv, write_json
+from holdfast.errors import DatabaseBusy
 
 if TYPE_CHECKING:
     from holdfast.database import Database
@@ -30,7 +31,14 @@ def tables(url: opening.URL, as_json: AsJson = False, as_csv: AsCsv = False) -> 
 
 def counted(db: Database) -> list[tuple[str, int]]:
     """The tables with their row counts."""
-    return [(name, db.count(name)) for name in db.list_tables()]
+    return [(name, _count(db, name)) for name in db.list_tables()]
+
+
+def _count(db: Database, table: str) -> int:
+    try:
+        return db.count(table)
+    except DatabaseBusy as exc:
+        raise DatabaseBusy(f"{table}: {exc.message}", hint=exc.hint) from exc
 
 
 def schema(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -49,6 +50,8 @@ def _options(
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave with its exit code: 0, 1 if it failed, 2 if called wrongly, 130 at Ctrl-C."""
     try:
+        if _is_deaf():
+            sys.exit(1)
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -60,6 +63,21 @@ def run(arguments: Sequence[str] | None = None) -> None:
         print("Interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _is_deaf() -> bool:
+    """Whether this was started with its output closed; what else is closed is as if it were empty.
+
+    The next file that is opened would be in that place: a database, into which others then print.
+    """
+    nowhere, is_deaf = Path(os.devnull), sys.stdout is None
+    # In this order, for each takes the first place that is free.
+    sys.stdin = sys.stdin or nowhere.open(encoding="utf-8")
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+    if is_deaf:
+        print("Error: the output is closed; where nobody reads it, send it to /dev/null", file=sys.stderr)
+    return is_deaf
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -20,8 +20,9 @@ def one_line(exc: BaseException) -> str:
         context = getattr(exc, "ctx", None)
         path = context.command_path if context else "holdfast"
         text = f"{exc.format_message().rstrip('.')}; see {path} --help"  # type: ignore[attr-defined]
-    elif isinstance(exc, OSError) and exc.filename is not None:
-        text = f"{exc.filename}: {exc.strerror}"
+    elif isinstance(exc, OSError) and exc.strerror is not None:
+        # What has no name is the output of this command.
+        text = f"{'writing' if exc.filename is None else exc.filename}: {exc.strerror}"
     else:
         text = f"{type(exc).__name__}: {exc}; holdfast --debug shows where it came from"
     place = getattr(exc, "place", None)

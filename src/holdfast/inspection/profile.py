@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -19,6 +20,7 @@ from holdfast.errors import (
     ClosedError,
     ConfigurationError,
     ConnectionFailed,
+    DatabaseBusy,
     Error,
     OutOfTime,
     TransactionError,
@@ -30,6 +32,8 @@ LONGEST_TEXT = 1_000
 EXAMPLES, _MOST_COUNTED, _LONGEST_KEY = 3, 200, 32
 _COUNTING, _MEASURING = 0.3, 0.1
 "Shares of the time."
+_SHORT = 2.0
+"Seconds for a question to the catalogue, which is answered at once unless somebody has locked the table."
 _BATCH = 2_000
 _NUMBERS = frozenset({"integer", "float", "decimal"})
 _ORDERED = _NUMBERS | {"text", "boolean", "date", "time", "timestamp", "timestamptz", "interval", "uuid"}
@@ -136,14 +140,14 @@ def look_into(
     names = [*catalog.tables(run), *sorted(views)] if tables is None else _asked(executor, tables, views)
     counts = _counts(executor, [name for name in names if name not in views], seconds * _COUNTING)
     sizes = _sizes(executor, seconds * _MEASURING)
-    indexes = _by_table(catalog.indexes(run, None))
+    indexes = _indexes(executor, names, begun + seconds)
     triggers = _by_table(catalog.triggers(run, None))
     found = []
     for number, name in enumerate(names):
         share = (begun + seconds - monotonic()) / (len(names) - number)
         read = _Table(executor, name, name in views, counts.get(name, Count(None, False)))
         read.read(rows, share)
-        found.append(read.profile(sizes.get(name), indexes[name], triggers[name]))
+        found.append(read.profile(sizes.get(name), indexes.get(name, ()), triggers[name]))
     return Profile(upkeep.version(run), upkeep.size(run), monotonic() - begun, tuple(found))
 
 
@@ -190,6 +194,22 @@ def _sizes(executor: Executor, seconds: float) -> Mapping[str, int]:
         return {}
 
 
+def _indexes(
+    executor: Executor, names: Sequence[str], end: float
+) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """Those of all tables at once; where one of them is locked, table by table, and of that one none."""
+    catalog, run = executor.engine.catalog, executor.run
+    try:
+        with reading(executor, (end - monotonic()) * _MEASURING):
+            return _by_table(catalog.indexes(run, None))
+    except (DatabaseBusy, OutOfTime):
+        found = {}
+        for name in names:
+            with suppress(DatabaseBusy, OutOfTime), reading(executor, (end - monotonic()) / len(names) / 2):
+                found[name] = catalog.indexes(run, name)
+        return found
+
+
 _LOST = (ConnectionFailed, ClosedError, TransactionError)
 "What no table is at fault for."
 
@@ -223,6 +243,8 @@ class _Table:
             pass
         except _LOST:
             raise
+        except DatabaseBusy as exc:
+            self._problem = exc.message
         except Error as exc:
             self._problem = exc.message
             if len(self._columns) > 1:
@@ -311,9 +333,18 @@ class _Table:
             tuple(keys),
             tuple(indexes),
             tuple(triggers),
-            catalog.create_sql(run, self._name),
+            self._create_sql(),
             self._problem,
         )
+
+    def _create_sql(self) -> str:
+        """The CREATE statement; none of what cannot be looked at because it is locked."""
+        try:
+            with reading(self._executor, _SHORT):
+                return self._executor.engine.catalog.create_sql(self._executor.run, self._name)
+        except (DatabaseBusy, OutOfTime) as exc:
+            self._problem = self._problem or exc.message
+            return ""
 
 
 class _Values:

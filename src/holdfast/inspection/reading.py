@@ -10,7 +10,7 @@ from time import monotonic
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import TableInfo
-from holdfast.errors import OutOfTime, ReadOnlyError, SchemaError
+from holdfast.errors import DatabaseBusy, OutOfTime, ReadOnlyError, SchemaError
 
 _PER_STATEMENT = 400
 _SHORTEST = 0.01
@@ -67,7 +67,7 @@ def counted(executor: Executor, tables: Sequence[str], seconds: float) -> dict[s
     try:
         with reading(executor, seconds / 2):
             return {name: Count(rows, True) for name, rows in row_counts(executor, tables).items()}
-    except (OutOfTime, ReadOnlyError):
+    except (OutOfTime, DatabaseBusy, ReadOnlyError):
         return {
             name: count(executor, name, (end - monotonic()) / (len(tables) - number))
             for number, name in enumerate(tables)
@@ -82,6 +82,9 @@ def count(executor: Executor, table: str, seconds: float) -> Count:
                 return Count(row_counts(executor, [table])[table], True)
     except OutOfTime:
         pass
+    except DatabaseBusy:
+        # The planner would wait for the lock, too; what was counted last is in the catalogue.
+        return Count(executor.engine.upkeep.rough_count(executor.run, table), False)
     except ReadOnlyError:
         return Count(None, False)
     return Count(executor.engine.upkeep.estimate(executor.run, executor.describe(table)), False)

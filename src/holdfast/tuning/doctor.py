@@ -51,11 +51,11 @@ def _seen(executor: Executor, name: str, look: Callable[[], Iterator[Finding]]) 
             return list(look())
     except (ConnectionFailed, ClosedError):
         raise
-    except OSError as exc:
-        why = str(exc.strerror)
     except failures as exc:
         error = exc if isinstance(exc, Error) else executor.engine.translate(exc)
         why = error.message
+    except OSError as exc:
+        why = str(exc.strerror)
     seen = f"{name} could not be looked at: {why}"
     return [Finding("check", "note", seen, "see what this user may do, and whether the file is sound")]
 

@@ -63,7 +63,10 @@ _CLASSES: dict[str, tuple[type[errors.Error], str | None]] = {
     "55": (errors.DatabaseError, None),
     "57": (errors.ConnectionFailed, None),
 }
-_HINTS = {"428C9": "leave the column out: the database alone gives its values (GENERATED ALWAYS)"}
+_HINTS = {
+    "55P03": "try again, wait longer with timeout=, or see in pg_stat_activity who has a transaction open",
+    "428C9": "leave the column out: the database alone gives its values (GENERATED ALWAYS)",
+}
 
 
 _NAMED = re.compile(r'(?:column|relation) (\S+|".+?") (?:of relation .* )?does not exist')
@@ -97,7 +100,7 @@ def translate(exc: BaseException) -> errors.Error:
         # Its details are names of objects: "view v depends on table t".
         depends = (diag.message_detail or "").replace("\n", "; ")
         return kind(f"{message}: {depends}", hint="drop or change those first")
-    return kind(message + _place(diag))
+    return kind(message + _place(diag), hint=_HINTS.get(state))
 
 
 def _place(diag: Any) -> str:

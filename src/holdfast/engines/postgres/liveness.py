@@ -115,14 +115,22 @@ def _wait(socket: int, seconds: float, *, writing: bool) -> None:
 
 @contextlib.contextmanager
 def limited(raw: Any, seconds: float) -> Iterator[None]:
-    """By the server's own limit; where a statement has failed, the rollback puts that back."""
-    limit = max(1, math.ceil(seconds * 1000))
-    (before,) = raw.execute(
-        "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'", prepare=False
-    ).fetchone()
-    is_stricter = 0 < before <= limit
-    if not is_stricter:
-        raw.execute(f"SET LOCAL statement_timeout = {limit}", prepare=False)
+    """By the server's own limits; where a statement has failed, the rollback puts those back.
+
+    A lock is waited for a little less long, so that it is told from a statement that is slow.
+    """
+    limit = max(2, math.ceil(seconds * 1000))
+    found = raw.execute(
+        "SELECT setting::bigint FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout') "
+        "ORDER BY name",
+        prepare=False,
+    ).fetchall()
+    waits, lasts = (before for (before,) in found)
+    _limit(raw, min(waits or limit, limit * 3 // 4), min(lasts or limit, limit))
     yield
-    if not is_stricter:
-        raw.execute(f"SET LOCAL statement_timeout = {before}", prepare=False)
+    _limit(raw, waits, lasts)
+
+
+def _limit(raw: Any, waits: int, lasts: int) -> None:
+    for name, limit in (("lock_timeout", waits), ("statement_timeout", lasts)):
+        raw.execute(f"SET LOCAL {name} = {limit}", prepare=False)
