@@ -389,7 +389,9 @@ class World:
 
     def _sync(self, replica: Replica, runner: int) -> Sync:
         while len(replica.opened) <= runner:
-            replica.opened.append(holdfast.connect(replica.place.url, durability="normal"))
+            # A run within another waits for nothing that it would ever get.
+            patience = 0.05 if replica.opened else None
+            replica.opened.append(holdfast.connect(replica.place.url, durability="normal", timeout=patience))
         place = 2 * self.replicas.index(replica) + runner
         while len(self._hubs) <= place:
             self._hubs.append(holdfast.connect(self.hub.url))
