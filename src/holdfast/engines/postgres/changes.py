@@ -58,20 +58,27 @@ def _triggers(run: Run, table: Tracked, role: str, guard: str) -> list[str]:
     first, now = (["position"], "now_at, ") if is_feed else ([], "")
     declared = f"DECLARE now_at bigint := {_NOW}; " if is_feed else ""
     into = f"INSERT INTO {notes} ({listed([*first, 'had', *table.keys])}"
-    was = f"{into}{''.join(', ' + each for each in map(quote_identifier, table.notes('b')))}) SELECT {now}1, "
-    was += listed([*keys, *others], "o.") + " FROM {} AS o"
+
+    def was(source: str, where: str = "") -> str:
+        source = f" FROM {source} AS o{where}"
+        kept = "".join(f", {name}" for name in map(quote_identifier, table.notes("b")))
+        noted = f"{into}{kept}) SELECT {now}1, {listed([*keys, *others], 'o.')}{source}"
+        parts = (f"{into}", f") SELECT {'$1, ' if is_feed else ''}1, {listed(keys, 'o.')}", source)
+        left = f"{_of_what_is_left(table, parts)}{' USING now_at' if is_feed else ''}"
+        return f"IF {_are_there(others)} THEN {noted}; ELSE {left}; END IF" if others else noted
+
     new = f"{into}) SELECT {now}0, {listed(keys, 'w.')} FROM new_rows AS w"
     alike = matching("o", "w", [(name, name) for name in keys])
     came = f"{new} WHERE NOT EXISTS (SELECT FROM old_rows AS o WHERE {alike})"
-    left = f"{was.format('old_rows')} WHERE NOT EXISTS (SELECT FROM new_rows AS w WHERE {alike})"
+    left = was("old_rows", f" WHERE NOT EXISTS (SELECT FROM new_rows AS w WHERE {alike})")
     # A hub needs what a row was only where it is gone.
-    put = [was.format("old_rows"), came] if role == "log" else [left, new]
+    put = [was("old_rows"), came] if role == "log" else [left, new]
     old_rows, new_rows = "OLD TABLE AS old_rows", "NEW TABLE AS new_rows"
     made = [
         ("insert", "AFTER INSERT", f"REFERENCING {new_rows}", [new]),
         ("update", "AFTER UPDATE", f"REFERENCING {old_rows} {new_rows}", put),
-        ("delete", "AFTER DELETE", f"REFERENCING {old_rows}", [was.format("old_rows")]),
-        ("truncate", "BEFORE TRUNCATE", "", [was.format(f"{here}.{own}")]),
+        ("delete", "AFTER DELETE", f"REFERENCING {old_rows}", [was("old_rows")]),
+        ("truncate", "BEFORE TRUNCATE", "", [was(f"{here}.{own}")]),
     ]
     statements = []
     for event, head, referencing, body in made:
@@ -86,6 +93,37 @@ def _triggers(run: Run, table: Tracked, role: str, guard: str) -> list[str]:
             f"EXECUTE FUNCTION {here}.{name}()",
         ]
     return statements
+
+
+def _are_there(names: Sequence[str]) -> str:
+    """Whether a table that a trigger is of still has the columns."""
+    return (
+        "(SELECT count(*) FROM pg_attribute WHERE attrelid = TG_RELID AND NOT attisdropped "
+        f"AND attname = ANY ({_texts(names)}::name[])) = {len(names)}"
+    )
+
+
+def _of_what_is_left(table: Tracked, parts: tuple[str, str, str]) -> str:
+    """The same note where columns were dropped since, of those that are there; the table is paused then."""
+    into, values, source = map(_text, parts)
+    noted, own = (
+        f"COALESCE(string_agg({each}, '' ORDER BY c.noted), '')"
+        for each in ("', ' || c.noted", "', o.' || quote_ident(c.own)")
+    )
+    pairs = f"{_texts([c.name for c in table.others])}, {_texts(table.notes('b'))}"
+    return (
+        f"EXECUTE (SELECT {into} || {noted} || {values} || {own} || {source} FROM unnest({pairs}) "
+        "AS c (own, noted) WHERE EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = TG_RELID "
+        "AND NOT a.attisdropped AND a.attname = c.own))"
+    )
+
+
+def _texts(names: Sequence[str]) -> str:
+    return f"ARRAY[{', '.join(map(_text, names))}]"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def forget(run: Run, table: Tracked) -> None:
