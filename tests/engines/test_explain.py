@@ -203,3 +203,128 @@ def test_a_partial_index_that_alone_was_counted_makes_no_table_small(db: holdfas
         "reads every row of t" in finding
         for finding in db.explain("SELECT * FROM t WHERE a % 7 = 5").findings
     )
+
+
+INDEX = "an index on the columns that the condition compares would find them"
+
+
+@pytest.mark.parametrize(
+    "analyze", [False, pytest.param(True, id="analyze")], ids=lambda on: "analyze" if on else "plan"
+)
+def test_what_is_slow_is_said_in_the_same_words(big: holdfast.Database, analyze: bool) -> None:
+    for sql, beginning, end in (
+        ("SELECT * FROM runs WHERE model = 'm5'", "reads every row of runs (about 12,000)", INDEX),
+        ("SELECT * FROM runs WHERE model = 'm5' AND lower(model) = 'm5'", "reads every row of runs", INDEX),
+        ("SELECT * FROM runs WHERE acc <> 0.5 AND model = 'm5'", "reads every row of runs", INDEX),
+        ("SELECT * FROM runs WHERE lab = 5 OR model = 'm5'", "reads every row of runs", INDEX),
+        (
+            "SELECT * FROM runs WHERE lower(model) = 'm5'",
+            "reads every row of runs",
+            "comparing model itself, would find them",
+        ),
+        (
+            "SELECT * FROM runs WHERE 7 = runs.lab + 1",
+            "reads every row of runs",
+            "comparing lab itself, would find them",
+        ),
+        (
+            "SELECT * FROM runs WHERE CAST(lab AS TEXT) = '5'",
+            "reads every row of runs",
+            "comparing lab itself, would find them",
+        ),
+        (
+            "SELECT * FROM runs WHERE model LIKE '%m57'",
+            "reads every row of runs",
+            "enable_search() finds words",
+        ),
+        (
+            "SELECT * FROM runs ORDER BY acc",
+            "sorts about 12,000 rows",
+            "an index in that order would give them sorted",
+        ),
+        (
+            "SELECT * FROM runs ORDER BY acc LIMIT 5",
+            "sorts about 12,000 rows",
+            "an index in that order would give them sorted",
+        ),
+        (
+            "SELECT * FROM runs ORDER BY id LIMIT 5 OFFSET 11000",
+            "reads the rows before its OFFSET",
+            "paginate() goes on where the last page ended",
+        ),
+        (
+            "SELECT (SELECT count(*) FROM labs WHERE labs.id = runs.lab) FROM runs WHERE runs.id <= 3",
+            "reads every row of labs (about 12,000)",
+            INDEX,
+        ),
+    ):
+        found = big.explain(sql, analyze=analyze).findings
+        assert any(said.startswith(beginning) and end in said for said in found), (sql, found)
+        assert "m5" not in str(found)
+
+
+def test_a_pattern_and_an_offset_are_known_from_their_values(big: holdfast.Database) -> None:
+    sql = "SELECT * FROM runs WHERE model LIKE :pattern ORDER BY id LIMIT 5 OFFSET :skipped"
+    found = big.explain(sql, {"pattern": "%7secret", "skipped": 11_000}).findings
+    assert any("begins with anything" in said for said in found)
+    assert any("OFFSET" in said for said in found)
+    assert "secret" not in str(found)
+    found = big.explain(sql, {"pattern": "m7%", "skipped": 10}).findings
+    assert not any("anything" in said or "OFFSET" in said for said in found)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM runs WHERE model NOT IN (SELECT name FROM labs)",
+        "SELECT * FROM runs WHERE model <> 'm5'",
+        "SELECT * FROM runs WHERE model IS NOT NULL",
+        "SELECT * FROM runs WHERE NOT EXISTS (SELECT 1 FROM labs WHERE labs.name = 'x')",
+        "SELECT * FROM runs WHERE model NOT LIKE '%secret'",
+        "WITH c AS (SELECT lab, count(*) AS n FROM runs GROUP BY lab) "
+        "SELECT * FROM c a JOIN c b ON a.n = b.n WHERE a.lab = 5",
+        "SELECT count(*) FROM runs",
+        "SELECT * FROM runs ORDER BY id LIMIT 5 OFFSET 10",
+    ],
+)
+def test_what_no_index_helps_is_no_finding_of_it(big: holdfast.Database, sql: str) -> None:
+    for analyze in (False, True):
+        for said in big.explain(sql, analyze=analyze).findings:
+            assert "every row of runs" not in said, said
+            assert "create_index" not in said, said
+            assert "again and again" not in said, said
+
+
+def test_a_join_that_compares_all_with_all_is_said(big: holdfast.Database) -> None:
+    sql = "SELECT * FROM runs r JOIN labs l ON l.id < r.lab WHERE r.id < 20"
+    for analyze in (False, True):
+        found = big.explain(sql, analyze=analyze).findings
+        assert any("again and again" in said or "compares every pair" in said for said in found), found
+
+
+def test_a_sort_on_disk_has_the_index_that_would_spare_it(big: holdfast.Database, engine_name: str) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite does not say where it sorts")
+    with big.transaction():
+        big.execute("SET LOCAL work_mem = '64kB'")
+        found = big.explain("SELECT * FROM runs ORDER BY acc", analyze=True).findings
+    assert any("on disk" in said and "an index in that order" in said for said in found)
+
+
+def test_rows_that_an_index_finds_in_vain_are_said(big: holdfast.Database, engine_name: str) -> None:
+    if engine_name == "sqlite":
+        pytest.skip("SQLite does not say what it drops")
+    with big.transaction():
+        big.execute("SET LOCAL enable_seqscan = off")
+        found = big.explain("SELECT * FROM runs WHERE lab >= 0 AND model = 'm5'", analyze=True).findings
+    assert any("drops 11,999 of them again" in said for said in found)
+
+
+def test_grouping_through_a_sort_is_said(big: holdfast.Database, engine_name: str) -> None:
+    for sql, word in (
+        ("SELECT model, count(*) FROM runs GROUP BY model", "groups about"),
+        ("SELECT DISTINCT model FROM runs", "makes distinct about"),
+    ):
+        found = big.explain(sql).findings
+        # PostgreSQL groups by hashes, which is not slow.
+        assert any(said.startswith(word) for said in found) == (engine_name == "sqlite")

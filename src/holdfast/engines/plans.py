@@ -53,6 +53,10 @@ class Step:
     "Run again for every row of what is around it."
     is_temporary_index: bool = False
     "The index is made for this one statement."
+    is_nested: bool = False
+    "A join that runs one side for each row of the other."
+    is_sorting: bool = False
+    "Rows are grouped, or made distinct, by sorting them first."
     is_on_disk: bool = False
     "It had more rows than fit into the memory that it may use."
     steps: tuple[Step, ...] = ()

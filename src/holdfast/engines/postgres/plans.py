@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ WAYS = Ways(
     pattern=(("gin", "gin_trgm_ops"),),
     extension="pg_trgm",
 )
+_HASHED = re.compile(r"hashed (SubPlan \d+)")
 _PIECE = 1 << 20
 _FAR = 5
 _PREPARED = "hf_explained"
@@ -294,7 +296,17 @@ def _said(run: Run, sql: str, params: Sequence[Any]) -> Mapping[str, Any]:
     given = run(sql, params).fetchall()[0][0]
     (said,) = json.loads(given) if isinstance(given, (str, bytes)) else given
     found: Mapping[str, Any] = said
+    hashed = frozenset(_HASHED.findall(json.dumps(said)))
+    if hashed:
+        _mark_hashed(found["Plan"], hashed)
     return found
+
+
+def _mark_hashed(node: dict[str, Any], names: frozenset[str]) -> None:
+    """Only the condition that asks for a subplan says that it is run once and its rows are kept."""
+    for one in node.get("Plans", ()):
+        one["Is Hashed"] = one.get("Subplan Name") in names
+        _mark_hashed(one, names)
 
 
 def _rows(plan: Mapping[str, Any]) -> int:
@@ -323,7 +335,8 @@ def _step(node: Mapping[str, Any]) -> Step:
         loops,
         None if loops is None else node["Actual Total Time"] * loops / 1000,
         is_filtered="Filter" in node or "Join Filter" in node,
-        is_repeated=node.get("Parent Relationship") == "SubPlan",
+        is_repeated=node.get("Parent Relationship") == "SubPlan" and not node.get("Is Hashed"),
+        is_nested=name == "Nested Loop",
         is_on_disk=node.get("Sort Space Type") == "Disk" or node.get("Hash Batches", 1) > 1,
         steps=tuple(below),
     )

@@ -198,7 +198,7 @@ def _level(children: _Children, at: int, names: _Names) -> Step:
             loops.append(replace(step, is_repeated=True) if inner else step)
     step = loops[0] if len(loops) == 1 else Step("join" if loops else "other", "", steps=tuple(loops))
     for kind, native in afterwards:
-        step = Step(kind, native, steps=(step,))
+        step = Step(kind, native, is_sorting=kind != "sort", steps=(step,))
     return step
 
 
@@ -239,7 +239,7 @@ def _named(sql: str) -> dict[str, tuple[str, bool]]:
     """The tables of a statement, as far as a look at its words can tell."""
     found: dict[str, tuple[str, bool]] = {}
     for scope in _scopes([token for token in tokens(sql, SQLITE.lexicon) if token.is_code]):
-        is_filtered = any(token.text.upper() == "WHERE" for token in scope)
+        is_filtered = _is_filtered([token.text.upper() for token in scope])
         ends = [None, None]
         for before, name, after, last in zip(
             scope, scope[1:], [*scope[2:], *ends], [*scope[3:], *ends], strict=False
@@ -252,6 +252,14 @@ def _named(sql: str) -> dict[str, tuple[str, bool]]:
                 found[unquote_identifier(alias.text).lower()] = table, is_filtered
             found.setdefault(table.lower(), (table, is_filtered))
     return found
+
+
+def _is_filtered(words: Sequence[str]) -> bool:
+    """Whether rows are compared with something, and not only asked whether others belong to them."""
+    if "WHERE" not in words:
+        return False
+    after = words[words.index("WHERE") + 1 :]
+    return not after or not set(after) <= {"NOT", "EXISTS"}
 
 
 def _scopes(words: Sequence[Token]) -> Iterator[list[Token]]:
