@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from faults.children import TESTS
 from faults.proxy import Moment, Proxy
 from holdfast.core import transaction
 from holdfast.errors import Error, ReadOnlyError
+from holdfast.memory import Passage
 from holdfast.sync import Sync
+from sync.memories import notes, state
 from sync.world import Commits, Fault
 
 COLUMNS = {"id": "TEXT PRIMARY KEY", "name": "TEXT", "note": "TEXT"}
@@ -131,6 +134,39 @@ def test_killed_at_every_commit(moment: str, hub_url: str, replicas: list[str], 
             break
         kills += 1
     assert 5 <= kills < MOST_COMMITS - 1
+
+
+@pytest.mark.parametrize("engine_name", ["embedded"])
+def test_killed_at_every_commit_of_a_memory(hub_url: str, tmp_path: Path, syncer: Syncer) -> None:
+    """The same with a memory: vectors and history come with what they belong to, in whichever round."""
+    urls = [hub_url, *(f"sqlite:///{tmp_path}/replica{number}.db" for number in range(2))]
+    with ExitStack() as opened:
+        databases = [opened.enter_context(holdfast.connect(url)) for url in urls]
+        syncs = [Sync(local, databases[0], tables=["notes"]) for local in databases[1:]]
+        stores = [notes(database) for database in databases]
+        last = [memory.insert(Passage(f"tea {place}")) for place, memory in enumerate(stores)]
+        for sync in syncs:
+            sync.enable()
+            sync.run()
+        for commit in range(1, MOST_COMMITS):
+            for place, memory in enumerate(stores):
+                old, last[place] = last[place], memory.insert(Passage(f"rain {place} {commit}"))
+                memory.update(Passage(f"tea {place} {commit}", id=last[place]))
+                memory.delete({"id": old})
+                memory.insert(Passage(f"the same {commit}"))
+            task = {"local": urls[1], "hub": hub_url, "commit": commit, "moment": "after"}
+            (ended,) = syncer.run(task)
+            assert ended in (0, -9)
+            for sync in [*syncs, *syncs]:
+                report = sync.run()
+            assert (report.quarantined, report.paused) == (0, {})
+            assert state(stores[0]) == state(stores[1]) == state(stores[2])
+            assert stores[1].size() == 3 + commit
+            assert len(stores[2].query("rain", top_k=1)) == 1
+            if ended == 0:
+                break
+        assert 5 <= commit < MOST_COMMITS - 1
+        assert syncs[0].conflicts() == []
 
 
 def test_cut_at_every_commit(direct: str, through: Callable[..., str], proxy: Proxy, tmp_path: Path) -> None:

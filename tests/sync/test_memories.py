@@ -15,46 +15,9 @@ import holdfast
 import holdfast.memory
 from holdfast.memory import Message, Passage, SQLStore
 from holdfast.sync import Sync
+from sync.memories import embed, notes, state
 
 Opened = Callable[[str], holdfast.Database]
-
-
-def embed(texts: list[str]) -> np.ndarray[Any, Any]:
-    """A vector of what a text speaks of, with numbers that only float32 has exactly."""
-    words = ("tea", "rain", "paris", "python")
-    return np.array(
-        [[text.lower().count(word) + 0.1 * (len(text) % 7 + 1) for word in words] for text in texts],
-        dtype=np.float32,
-    )
-
-
-embed.model = "words"  # type: ignore[attr-defined]
-
-
-def notes(database: holdfast.Database, **options: Any) -> SQLStore:
-    return holdfast.memory.open(database, **{"name": "notes", "user_id": "ada", "embed": embed, **options})
-
-
-def state(memory: SQLStore) -> list[tuple[Any, ...]]:
-    """All that a memory holds now and held before, without the numbers of this database."""
-    shape, executor = memory._shape(), memory._executor
-    found: list[tuple[Any, ...]] = []
-    for record in memory.get_all():
-        changes = memory.history(record.id)
-        found.append((record, [(each.operation, each.record, each.at) for each in changes]))
-    vectors = executor.engine.vectors
-    stored = vectors.read(shape.layout.vector_kind, f'{shape.vectors}."embedding"')
-    for id, model, vector in executor.rows(
-        f'SELECT "id", "model", {stored} FROM {shape.vectors} ORDER BY "id", "model"'
-    ):
-        found.append((id, model, vectors.decode(shape.layout.vector_kind, vector).tobytes()))
-    versions = "user_id", "id", "version", "branch", "operation", "text", "expires_at"
-    listing = ", ".join(f'"{name}"' for name in versions)
-    found += executor.rows(f'SELECT {listing} FROM {shape.history} ORDER BY "id", "version", "branch"')
-    columns = "user_id", "agent_id", "id", "digest", "written_at", "ttl", "expires_at"
-    listing = ", ".join(f'"{name}"' for name in columns)
-    found += executor.rows(f'SELECT {listing} FROM {shape.table} ORDER BY "user_id", "id"')
-    return found
 
 
 @pytest.fixture
@@ -334,6 +297,51 @@ def test_models_that_do_not_fit_are_refused(local: holdfast.Database, hub: holdf
     with pytest.raises(holdfast.errors.SyncError, match="2 numbers here and 3 at the hub"):
         sync.enable()
     assert not sync.is_enabled
+
+
+def test_first_vectors_of_two_lengths_pause_the_memory(
+    opened: Opened, laptop: SQLStore, local: holdfast.Database, hub: holdfast.Database
+) -> None:
+    """Both begin apart with one name of a model: vectors of two lengths can never be compared."""
+    one = holdfast.memory.open(local, name="new", user_id="ada")
+    sync = Sync(local, hub, tables=["new", "notes"])
+    sync.enable()
+    other = holdfast.memory.open(hub, name="new", user_id="ada")
+    one.insert(Passage("tea", embedding=[1.0, 2.0]))
+    other.insert(Passage("rain", embedding=[1.0, 2.0, 3.0]))
+    laptop.insert(Passage("goes on"))
+    report = sync.run()
+    assert "2 numbers here and 3 at the hub" in report.paused[one.table_name]
+    assert notes(hub).size() == 1
+    for memory, length in ((one, 2), (other, 3)):
+        assert memory.size() == 1
+        assert len(memory.query(vector=np.ones(length))) == 1
+    holdfast.memory.reembed(one, embed, drop_old=True)
+    run(sync, sync)
+    there = holdfast.memory.open(hub, name="new", user_id="ada", embed=embed)
+    holdfast.memory.reembed(there, embed)
+    run(sync)
+    here = holdfast.memory.open(local, name="new", user_id="ada", embed=embed)
+    for memory in (here, there):
+        assert [hit.record.text for hit in memory.query("rain")] == ["rain", "tea"]
+    assert state(here) == state(there)
+
+
+def test_a_memory_that_is_emptied_here_stays_one_at_the_hub(
+    laptop: SQLStore, mine: Sync, lab: SQLStore, hub: holdfast.Database
+) -> None:
+    eve = notes(hub, user_id="eve")
+    eve.insert(Passage("tea of eve"))
+    laptop.insert(Passage("tea"))
+    run(mine)
+    laptop.delete_table()
+    notes(laptop._database, user_id="eve").delete_table()
+    run(mine)
+    assert (laptop.size(), lab.size(), eve.size()) == (0, 0, 0)
+    laptop.insert(Passage("begins anew"))
+    run(mine)
+    assert [record.text for record in lab.get_all()] == ["begins anew"]
+    assert eve.query_text("tea") == []
 
 
 def test_bad_input(laptop: SQLStore, local: holdfast.Database, hub: holdfast.Database) -> None:

@@ -37,6 +37,7 @@ from holdfast.memory.scope import scope_of
 from holdfast.memory.search import Asking, Hits, Searcher, asking_of
 from holdfast.memory.tables import ModelChanged
 from holdfast.memory.writing import Writer
+from holdfast.sync import notes
 
 
 class SQLStore:
@@ -309,7 +310,10 @@ class SQLStore:
         return erase(self._executor, self.user_id)
 
     def delete_table(self) -> None:
-        """Remove all memories of this user (and agent) with their history, and the table once it is empty."""
+        """Remove all memories of this user (and agent) with their history, and the table once it is empty.
+
+        The empty table of a memory that is synced stays.
+        """
         shape, executor = self._shape(), self._executor
         with Transaction(executor):
             for table in (shape.layout.table, shape.layout.vectors, shape.layout.history):
@@ -317,7 +321,8 @@ class SQLStore:
             for table in (shape.history, shape.table):
                 sql, given = self._scope.condition(table)
                 executor.run(f"DELETE FROM {table} WHERE {sql}", given)
-            if not executor.rows(
+            # What is synced is the other side's as well, and its tables stay.
+            if not notes.is_synced(executor, shape.layout.table) and not executor.rows(
                 f"SELECT 1 FROM {shape.table} UNION ALL SELECT 1 FROM {shape.history} LIMIT 1"
             ):
                 tables.drop(executor, shape.layout)

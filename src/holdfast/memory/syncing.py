@@ -152,13 +152,8 @@ def _agree(sides: Sides, layout: Layout, *, create: bool) -> None:
 
 def _agree_on_models(sides: Sides, layout: Layout) -> None:
     here, there = (tables.dimensions(side, layout) for side in sides)
-    for model in here.keys() & there.keys():
-        if here[model] != there[model]:
-            raise SyncError(
-                f"the vectors of {layout.name!r} by the model {model!r} have {here[model]} numbers here and "
-                f"{there[model]} at the hub",
-                hint="embed one side's again: holdfast.memory.reembed()",
-            )
+    if (reason := _misfit(layout, here, there)) is not None:
+        raise SyncError(reason, hint="embed one side's again: holdfast.memory.reembed(..., drop_old=True)")
     one, other = (str(side.scalar(f"SELECT {tables.CURRENT_MODEL}", [layout.table])) for side in sides)
     if one == other:
         return
@@ -171,6 +166,16 @@ def _agree_on_models(sides: Sides, layout: Layout) -> None:
     side, model = (sides[0], other) if there else (sides[1], one)
     with Transaction(side):
         side.run(f'UPDATE "{STORES}" SET "model" = ? WHERE "table_name" = ?', (model, layout.table))
+
+
+def _misfit(layout: Layout, here: Mapping[str, int], there: Mapping[str, int]) -> str | None:
+    for model in here.keys() & there.keys():
+        if here[model] != there[model]:
+            return (
+                f"the vectors of {layout.name!r} by the model {model!r} have {here[model]} numbers here and "
+                f"{there[model]} at the hub"
+            )
+    return None
 
 
 def _upgrade(executor: Executor, layout: Layout) -> None:
@@ -228,6 +233,21 @@ def _items(sides: Sides, *, create: bool) -> dict[str, Wish]:
 
 
 # Before a round
+
+
+def check(sides: Sides, names: Iterable[str]) -> dict[str, str]:
+    """Pause a memory that has got its first vectors of one model on both sides, in two lengths."""
+    known, found = set(names), dict[str, str]()
+    for layout in tables.stores(sides[0]):
+        if layout.table not in known:
+            continue
+        reason = _misfit(layout, *(tables.dimensions(side, layout) for side in sides))
+        if reason is not None:
+            mine = (MODELS, layout.table, layout.vectors, layout.history)
+            found |= dict.fromkeys(
+                mine, f"{reason}; embed one side's again: holdfast.memory.reembed(..., drop_old=True)"
+            )
+    return found
 
 
 def settle(sides: Sides, names: Iterable[str]) -> None:

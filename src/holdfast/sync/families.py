@@ -37,6 +37,10 @@ class Family(Protocol):
         """
         ...
 
+    def check(self, sides: tuple[Executor, Executor], tables: Iterable[str]) -> dict[str, str]:
+        """Those of these tables that are paused in a round, with the reason."""
+        ...
+
     def settle(self, sides: tuple[Executor, Executor], tables: Iterable[str]) -> None:
         """Settle, before a round, what the hub would refuse of these tables."""
         ...
@@ -51,11 +55,21 @@ def prepare(
     return _memories().prepare((local, hub), names, where, create=create)
 
 
+def check(local: Executor, hub: Executor, tables: Iterable[str]) -> dict[str, str]:
+    """Those of these tables that other rooms want to be paused, with the reason."""
+    names = list(tables)
+    return _memories().check((local, hub), names) if any(map(_is_own, names)) else {}
+
+
 def settle(local: Executor, hub: Executor, tables: Iterable[str]) -> None:
     """Settle what the hub would refuse of the tables of other rooms."""
-    own = [name for name in tables if name.startswith(_PREFIX)]
+    own = list(filter(_is_own, tables))
     if own:
         _memories().settle((local, hub), own)
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(_PREFIX)
 
 
 def _memories() -> Family:

@@ -142,6 +142,13 @@ def shared(executor: Executor) -> dict[str, SharedEntry]:
     }
 
 
+def is_synced(executor: Executor, name: str) -> bool:
+    """Whether a table is synced with any other database."""
+    return (is_there(executor, STATE) and any(entry.name == name for entry in entries(executor))) or (
+        is_there(executor, HUB) and name in shared(executor)
+    )
+
+
 def key_text(key: Sequence[Any]) -> str:
     """A key as the notes of the quarantine have it."""
     return as_text({str(place): value for place, value in enumerate(key)}) or ""

@@ -175,6 +175,8 @@ class Sync:
         self._outside()
         replica_id = enabling.meet(self._local, self._hub, self._policy)
         pairs, paused = enabling.pairs_of(self._local, self._hub)
+        paused |= families.check(self._local, self._hub, (ours.tracked.name for ours, _ in pairs))
+        pairs = [pair for pair in pairs if pair[0].tracked.name not in paused]
         enabling.meet_healed(self._local, pairs)
         report = Report(paused=paused)
         rnd = round.Round(self._local, self._hub, self._policy, replica_id, pairs, report, progress)
