@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 import holdfast
+import holdfast.memory
 from holdfast.cli import main
 from holdfast.cli import sync as commands
 from holdfast.errors import ConnectionLost
+from holdfast.memory import Passage
 from holdfast.sync import Sync
 
 Typed = Callable[..., str]
@@ -79,6 +81,21 @@ def test_two_files_and_a_hub(typed: Typed, url: str) -> None:
     assert typed("stop", "eve.db", url) == "the sync has ended here\n"
     assert "holdfast sync LOCAL HUB" in typed("status", "eve.db", url, code=1)
     assert names("eve.db") == ["both"]
+
+
+def test_a_memory_by_its_name(typed: Typed, url: str) -> None:
+    with holdfast.memory.open("ada.db", name="diary") as memory:
+        memory.insert(Passage("Ada drinks tea"))
+    assert typed("ada.db", url, "--tables", "diary").endswith("0 conflicts\n")
+    with holdfast.memory.open(url, name="diary") as memory:
+        assert [hit.record.text for hit in memory.query_text("tea")] == ["Ada drinks tea"]
+    with holdfast.connect(url) as db:
+        assert not db.table_exists("runs")
+        assert db._executor.scalar("SELECT count(*) FROM hf_sync_3_feed") > 0
+    for database in (url, "ada.db"):
+        with pytest.raises(SystemExit):
+            main.run(["memory", "erase", "default", "--yes", "--db", database])
+    assert "there is no table 'dairy'" in typed("ada.db", url, "--tables", "dairy", code=1)
 
 
 def test_what_was_left_out_is_said_and_is_the_exit_code(typed: Typed) -> None:

@@ -410,6 +410,7 @@ def test_who_is_erased_on_one_side_is_erased_on_the_other(
 
     report = laptop.erase("ada")
     assert not report.is_clean
+    assert report.left.keys() == report.removed.keys()
     assert report.unfinished == "the hub is not told yet: run the sync, then erase once more"
     run(mine)
     assert laptop.erase("ada").is_clean
@@ -450,6 +451,26 @@ def test_who_is_erased_at_the_hub_is_gone_here(
     laptop.insert(Passage("begins anew"))
     run(mine, theirs)
     assert third.size() == 1
+
+
+def test_a_memory_joins_another_hub(
+    opened: Opened, laptop: SQLStore, mine: Sync, local: holdfast.Database
+) -> None:
+    fill(laptop)
+    run(mine)
+    another = opened("sqlite")
+    notes(another).insert(Passage("tea of the other hub"))
+    sync = Sync(local, another, tables=["notes"])
+    with pytest.raises(holdfast.errors.SyncError):
+        sync.run()
+    sync.rebase()
+    run(sync, sync)
+    assert laptop.size() == notes(another).size() == 4
+    assert state(laptop) == state(notes(another))
+    laptop.erase("ada")
+    run(sync)
+    assert notes(another).erase("ada").is_clean
+    assert SECRET not in everything(another)
 
 
 def test_nothing_comes_back_with_an_old_replica(opened: Opened, tmp_path: Path) -> None:

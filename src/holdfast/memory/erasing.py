@@ -52,7 +52,8 @@ def erase(executor: Executor, user_id: str) -> Report:
                 f'DELETE FROM {executor.engine.quote(table)} WHERE "user_id" = ?', [user_id]
             )
             removed[table] = int(cursor.rowcount)
-        removed |= forgetting.forget(executor, _tables(executor), "user_id", user_id)
+        kept = forgetting.Kept(executor, _tables(executor), "user_id", user_id)
+        removed |= kept.forget()
     notes = forgetting.places(executor)
     try:
         if executor.engine.upkeep.SAMPLES:
@@ -72,7 +73,7 @@ def erase(executor: Executor, user_id: str) -> Report:
         )
         for table in _tables(executor)
     }
-    waiting = forgetting.waiting(executor, _tables(executor), "user_id", user_id)
+    waiting = kept.left()
     if any(waiting.values()):
         unfinished = unfinished or "the hub is not told yet: run the sync, then erase once more"
     left |= waiting

@@ -99,6 +99,7 @@ def _wishes_of_stores(
         own = tuple(name for name in COLUMNS if name not in ("user_id", "id"))
         past = (*own, "embedding", "embedding_model", "operation", "ended_at")
         lookup = Lookup("n", layout.table, "n", (("user_id", "user_id"), ("id", "id")))
+        plain = More(keeps_images=False)
         # Who has a memory removed does not want to find it in the notes of those who removed it.
         for wish in (
             Wish(
@@ -106,18 +107,16 @@ def _wishes_of_stores(
                 ("user_id", "id"),
                 own,
                 filter,
-                More(latest=("written_at", "expires_at")),
-                keeps_images=False,
+                plain._replace(latest=("written_at", "expires_at")),
             ),
             Wish(
                 layout.vectors,
                 ("user_id", "id", "model"),
                 ("agent_id", "dimension", "embedding"),
                 filter,
-                More((lookup,)),
-                keeps_images=False,
+                plain._replace(lookups=(lookup,)),
             ),
-            Wish(layout.history, tuple(HISTORY_KEY), past, filter, keeps_images=False),
+            Wish(layout.history, tuple(HISTORY_KEY), past, filter, plain),
         ):
             yield wish.name, wish
 
@@ -218,16 +217,14 @@ def _items(sides: Sides, *, create: bool) -> dict[str, Wish]:
             ("namespace", "key"),
             own,
             None,
-            More(latest=("updated_at", "expires_at")),
-            keeps_images=False,
+            More(latest=("updated_at", "expires_at"), keeps_images=False),
         ),
         items.VECTORS: Wish(
             items.VECTORS,
             ("user_id", "agent_id", "id", "model"),
             ("dimension", "embedding"),
             None,
-            More((lookup,)),
-            keeps_images=False,
+            More((lookup,), keeps_images=False),
         ),
     }
 

@@ -126,7 +126,7 @@ def enable_replica(local: Executor, agreed: Sequence[Agreed], wishes: Mapping[st
             )
         if not state:
             state = {"id": str(uuid.uuid4()), "seq": "0", "turn": "0"}
-        more = {**_more(state), **{name: wish.more for name, wish in wishes.items() if any(wish.more)}}
+        more = {**_more(state), **{name: wish.more for name, wish in wishes.items() if wish.more != PLAIN}}
         notes.write(local, notes.STATE, {**state, "epoch": epoch, "more": json.dumps(more)})
         known = {entry.name: entry for entry in notes.entries(local)}
         for table in agreed:
@@ -150,8 +150,9 @@ def _more(state: Mapping[str, str]) -> dict[str, More]:
                 for column, table, number, match in lookups
             ),
             tuple(latest),
+            keeps_images,
         )
-        for name, (lookups, latest) in found.items()
+        for name, (lookups, latest, keeps_images) in found.items()
     }
 
 
@@ -381,8 +382,9 @@ def _next_name(local: Executor) -> str:
 
 def rejoin(local: Executor, hub: Executor, policy: Policy, name: str | None) -> None:
     """Take the hub as it is now for new, and this replica, too."""
-    entries = notes.entries(local)
-    agreed = [setup.agree(local, hub, Wish(e.name, e.key, e.columns, e.filter)) for e in entries]
+    entries, more = notes.entries(local), _more(notes.read(local, notes.STATE))
+    wishes = (Wish(e.name, e.key, e.columns, e.filter, more.get(e.name, PLAIN)) for e in entries)
+    agreed = [setup.agree(local, hub, wish) for wish in wishes]
     epoch = enable_hub(hub, policy, agreed)
     with Transaction(local):
         for entry in entries:

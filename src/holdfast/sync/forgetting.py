@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
@@ -12,75 +13,94 @@ from holdfast.sync import notes
 from holdfast.sync.images import of_text
 
 
-def forget(executor: Executor, tables: Sequence[str], column: str, value: str) -> dict[str, int]:
-    """Remove what was kept of the rows of these tables whose key has a value; return how many of what.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What notes have of the rows of some tables whose key has a value in a column."""
 
-    Conflicts and quarantined rows go. Of a removed row the hub keeps its key alone, by which other replicas
-    learn of it. What waits to be sent stays until then: see :func:`waiting`. One transaction.
-    """
-    with Transaction(executor):
-        return dict(
-            [*_at_hub(executor, tables, column, value), *_at_replica(executor, tables, column, value)]
-        )
+    executor: Executor
+    tables: Sequence[str]
+    column: str
+    value: str
 
+    def forget(self) -> dict[str, int]:
+        """Remove what need not stay; return how many rows of which table of notes. One transaction.
 
-def _at_hub(executor: Executor, tables: Sequence[str], column: str, value: str) -> Iterator[tuple[str, int]]:
-    if not notes.is_there(executor, notes.HUB):
-        return
-    count = 0
-    for id, table, key in executor.rows(f'SELECT "id", "table_name", "key" FROM {notes.CONFLICTS}'):
-        if table in tables and (of_text(key) or {}).get(column) == value:
-            executor.run(f'DELETE FROM {notes.CONFLICTS} WHERE "id" = ?', (id,))
-            count += 1
-    yield notes.CONFLICTS.strip('"'), count
-    for entry in notes.shared(executor).values():
-        if entry.name in tables and column in entry.key and entry.columns:
-            feed = Tracked(entry.name, entry.number, (), ()).feed
-            blank = ", ".join(f'"b{place}" = NULL' for place in range(len(entry.columns)))
-            cursor = executor.run(
-                f'UPDATE {quote_identifier(feed)} SET {blank} WHERE "k{entry.key.index(column)}" = ?',
-                (value,),
-            )
-            yield feed, int(cursor.rowcount)
-
-
-def _at_replica(
-    executor: Executor, tables: Sequence[str], column: str, value: str
-) -> Iterator[tuple[str, int]]:
-    if not notes.is_there(executor, notes.STATE):
-        return
-    count = 0
-    for entry in notes.entries(executor):
-        if entry.name not in tables or column not in entry.key:
-            continue
-        place = entry.key.index(column)
-        for (key,) in executor.rows(
-            f'SELECT "key" FROM {notes.QUARANTINE} WHERE "number" = ?', (entry.number,)
-        ):
-            if notes.key_of(key)[place] == value:
-                executor.run(
-                    f'DELETE FROM {notes.QUARANTINE} WHERE "number" = ? AND "key" = ?', (entry.number, key)
+        Conflicts and quarantined rows go. Of a removed row the hub keeps its key alone, by which other
+        replicas learn of it. What waits to be sent stays until then: see :meth:`left`.
+        """
+        with Transaction(self.executor):
+            before = self.left()
+            for id in self._conflicts():
+                self.executor.run(f'DELETE FROM {notes.CONFLICTS} WHERE "id" = ?', (id,))
+            for place in self._quarantined():
+                self.executor.run(
+                    f'DELETE FROM {notes.QUARANTINE} WHERE "number" = ? AND "key" = ? AND "direction" = ?',
+                    place,
                 )
-                count += 1
-    yield notes.QUARANTINE.strip('"'), count
-
-
-def waiting(executor: Executor, tables: Sequence[str], column: str, value: str) -> dict[str, int]:
-    """How many notes of such rows have to stay until the hub was told what became of them."""
-    if not notes.is_there(executor, notes.STATE):
-        return {}
-    found: dict[str, int] = {}
-    for entry in notes.entries(executor):
-        if entry.name not in tables or column not in entry.key:
-            continue
-        tracked, key = Tracked(entry.name, entry.number, (), ()), f'"k{entry.key.index(column)}"'
-        for name, condition in ((tracked.log, ' AND "had" = 1'), (tracked.flight, "")):
-            found[name] = int(
-                executor.scalar(
-                    f"SELECT count(*) FROM {quote_identifier(name)} WHERE {key} = ?{condition}", (value,)
+            for feed, key, columns in self._feeds():
+                blank = ", ".join(f"{name} = NULL" for name in columns)
+                self.executor.run(
+                    f"UPDATE {quote_identifier(feed)} SET {blank} WHERE {key} = ?", (self.value,)
                 )
+            after = self.left()
+        return {name: count - after[name] for name, count in before.items()}
+
+    def left(self) -> dict[str, int]:
+        """How many rows each table of notes has of them."""
+        found: dict[str, int] = {}
+        if notes.is_there(self.executor, notes.HUB):
+            found[notes.CONFLICTS.strip('"')] = len(self._conflicts())
+            for feed, key, columns in self._feeds():
+                is_blank = " AND ".join(f"{name} IS NULL" for name in columns)
+                found[feed] = self._count(feed, f"{key} = ? AND NOT ({is_blank})")
+        if notes.is_there(self.executor, notes.STATE):
+            found[notes.QUARANTINE.strip('"')] = len(self._quarantined())
+            for tracked, place in self._entries():
+                found[tracked.log] = self._count(tracked.log, f'"k{place}" = ? AND "had" = 1')
+                found[tracked.flight] = self._count(tracked.flight, f'"k{place}" = ?')
+        return found
+
+    def _count(self, table: str, condition: str) -> int:
+        sql = f"SELECT count(*) FROM {quote_identifier(table)} WHERE {condition}"
+        return int(self.executor.scalar(sql, (self.value,)))
+
+    def _conflicts(self) -> list[str]:
+        if not notes.is_there(self.executor, notes.CONFLICTS):
+            return []
+        rows = self.executor.rows(f'SELECT "id", "table_name", "key" FROM {notes.CONFLICTS}')
+        return [
+            id
+            for id, table, key in rows
+            if table in self.tables and (of_text(key) or {}).get(self.column) == self.value
+        ]
+
+    def _feeds(self) -> Iterator[tuple[str, str, list[str]]]:
+        """The notes of a hub that say what rows were, the column of the key, and those that say it."""
+        if not notes.is_there(self.executor, notes.HUB):
+            return
+        for entry in notes.shared(self.executor).values():
+            if entry.name in self.tables and self.column in entry.key and entry.columns:
+                columns = [f'"b{place}"' for place in range(len(entry.columns))]
+                feed = Tracked(entry.name, entry.number, (), ()).feed
+                yield feed, f'"k{entry.key.index(self.column)}"', columns
+
+    def _entries(self) -> Iterator[tuple[Tracked, int]]:
+        if notes.is_there(self.executor, notes.STATE):
+            for entry in notes.entries(self.executor):
+                if entry.name in self.tables and self.column in entry.key:
+                    yield Tracked(entry.name, entry.number, (), ()), entry.key.index(self.column)
+
+    def _quarantined(self) -> list[tuple[int, str, str]]:
+        found: list[tuple[int, str, str]] = []
+        for tracked, place in self._entries():
+            found += (
+                (tracked.number, key, direction)
+                for key, direction in self.executor.rows(
+                    f'SELECT "key", "direction" FROM {notes.QUARANTINE} WHERE "number" = ?', (tracked.number,)
+                )
+                if notes.key_of(key)[place] == self.value
             )
-    return found
+        return found
 
 
 def places(executor: Executor) -> list[str]:

@@ -36,6 +36,8 @@ class More(NamedTuple):
 
     lookups: tuple[Lookup, ...] = ()
     latest: tuple[str, ...] = ()
+    keeps_images: bool = True
+    """Whether the hub keeps what a row was that is gone."""
 
 
 PLAIN = More()
@@ -50,8 +52,6 @@ class Wish:
     columns: tuple[str, ...] | None = None
     filter: Mapping[str, Any] | None = None
     more: More = PLAIN
-    keeps_images: bool = True
-    """Whether the hub keeps what a row was that is gone."""
     can_widen: bool = False
     """Whether another filter than before takes its place."""
 
@@ -82,7 +82,7 @@ def agree(local: Executor, hub: Executor, wish: Wish) -> Agreed:
     columns = _columns(wish, key, here, there)
     for name in (*key, *columns):
         _check_kind(local, hub, here.column(name), there.column(name), wish.name)
-    return Agreed(wish.name, key, columns, wish.keeps_images)
+    return Agreed(wish.name, key, columns, wish.more.keeps_images)
 
 
 def _key(wish: Wish, here: TableInfo, there: TableInfo) -> tuple[str, ...]:

@@ -149,6 +149,8 @@ class Sync:
         since the backup was made comes back.
         """
         self._outside()
+        names = [entry.name for entry in notes.entries(self._local)]
+        families.prepare(self._local, self._hub, names, {}, create=True)
         enabling.rejoin(self._local, self._hub, self._policy, self._name)
 
     def plan(self) -> list[Plan]:
