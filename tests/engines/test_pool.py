@@ -140,6 +140,16 @@ def test_the_engine_is_first_asked_for_inside_a_transaction(url: str) -> None:
             assert [row["v"] for row in other.select("t", order_by="id")] == ["a", "b"]
 
 
+def test_the_engine_is_first_asked_for_while_a_database_in_memory_is_written() -> None:
+    """Nobody else may even read it meanwhile."""
+    with holdfast.connect(":memory:", timeout=0.1) as db:
+        db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+        with db.transaction():
+            db.insert("t", {})
+            with db.engine.connect() as connection:
+                assert connection.execute(sa.text("SELECT count(*) FROM t")).scalar() == 1
+
+
 def test_a_connection_taken_in_a_block_is_good_after_it(t: Database) -> None:
     with t.transaction():
         t.insert("t", {"v": "a"})

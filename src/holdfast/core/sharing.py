@@ -68,7 +68,7 @@ class SharingPool(Pool):
         """What a record without a connection is given: its lease's, if SQLAlchemy has not closed that."""
         assert isinstance(rec, Record)
         if rec.lease is None:
-            return self._connections.connect()
+            return self._connections.apart()
         if rec.lease.entry.info is not None:
             rec.lease.drop(keep_open=True)
             rec.lease = self._connections.take()

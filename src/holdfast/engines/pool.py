@@ -42,7 +42,7 @@ class Pool:
 
     There is no limit unless one is given: each thread keeps its connection while it lives. ``answers`` says
     whether one that was kept can still be used. ``taken`` and ``returned`` are called for each that goes
-    out or comes back.
+    out or comes back. ``apart`` gives one that is not among these, for SQLAlchemy to learn from.
     """
 
     def __init__(
@@ -51,11 +51,13 @@ class Pool:
         options: Mapping[str, Any],
         *,
         answers: Callable[[Any], bool] | None = None,
+        apart: Callable[[], Any] | None = None,
     ) -> None:
         self._is_open = True
         self._renew()
         size, more = options.get("pool_size", POOL_SIZE), options.get("max_overflow", -1)
         self.connect = connect
+        self.apart = apart or connect
         self.most: int | None = size + more if more >= 0 else None
         self.taken: Hook = _nothing
         self.returned: Hook = _nothing

@@ -65,7 +65,8 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
             raise located from exc
 
     anchor = open_connection() if target.path is None else None
-    pool = Pool(open_connection, options)
+    # The file may be locked, and one in memory is while somebody writes.
+    pool = Pool(open_connection, options, apart=lambda: sqlite3.connect(":memory:"))
     return Opened(pool, target.sqlalchemy_url, anchor.close if anchor else _nothing)
 
 
