@@ -1375,9 +1375,10 @@ class Database:
 
         It looks for damage, rows that refer to nothing, settings that lose data, versions that do harm or
         get no fixes, collations that have changed, logs and dead rows that grow, connections that run out,
-        foreign keys without an index, indexes that do nothing, and statistics that are not there. Each
-        finding has the statements (``sql``) or the shell's line (``command``) that mend it.
-        ``backups`` is the folder of backups made ``every`` so often: none that is overdue goes unsaid.
+        foreign keys without an index, indexes that do nothing, statistics that are not there, and statements
+        that want an index, of those that this object records or else pg_stat_statements counts. Each finding
+        has the statements (``sql``) or the shell's line (``command``) that mend it. ``backups`` is the folder
+        of backups made ``every`` so often: none that is overdue goes unsaid.
         With ``fix``, the path of a backup that is written first, what can be mended without any risk is.
 
         >>> db.doctor().is_healthy
@@ -1392,12 +1393,12 @@ class Database:
 
             plan = schedule.plan_of(place_of(backups), every, None, {})
             others = schedule.findings(self._executor, plan, every)
-        found = doctor.examine(self._executor, others)
+        found = doctor.examine(self._executor, others, self._slow_log)
         if fix is None or not any(finding.is_safe for finding in found):
             return found
         self.backup_database(fix)
         doctor.mend(self._executor, found)
-        return doctor.examine(self._executor, others)
+        return doctor.examine(self._executor, others, self._slow_log)
 
     def diff(
         self,

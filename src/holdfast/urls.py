@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -169,6 +169,17 @@ class Target:
         else:
             text = f"sqlite:///{quote(str(self.path), safe='/: ')}" if self.path else "sqlite://"
         return text + ("?" if query else "") + "&".join(f"{name}={value}" for name, value in query.items())
+
+    @property
+    def words(self) -> list[str]:
+        """What names it in a command line: nothing if it holds a secret, as the environment has it then.
+
+        Whoever found something only read; what mends it has to write.
+        """
+        if self.password or not SECRETS.isdisjoint(self.options):
+            return []
+        options = {name: value for name, value in self.options.items() if name != "read_only"}
+        return [str(self.path) if self.path else replace(self, options=options).masked_url]
 
     def _masked_authority(self) -> str:
         user = quote(self.user or "", safe="") + (f":{MASK}" if self.password else "")

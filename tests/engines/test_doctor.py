@@ -69,6 +69,32 @@ def test_indexes_that_do_nothing_are_found(labs: holdfast.Database) -> None:
     assert seen(labs, "indexes") == []
 
 
+def test_an_index_in_another_order_of_letters_is_not_taken_for_a_plain_one(
+    labs: holdfast.Database, engine_name: str
+) -> None:
+    way = "COLLATE NOCASE" if engine_name == "sqlite" else "text_pattern_ops"
+    labs.execute(f"CREATE INDEX patterns ON labs (name {way})")
+    labs.create_index("labs", "name", name="plain")
+    assert seen(labs, "indexes") == []
+
+
+def test_statements_that_want_an_index_are_said(labs: holdfast.Database) -> None:
+    assert seen(labs, "statements") == []
+    labs.insert_many("runs", [{"lab": 1, "acc": float(n)} for n in range(12_000)])
+    labs.analyze()
+    labs.record_queries()
+    for n in range(12):
+        labs.query("SELECT id FROM runs WHERE acc = 4.5")
+        labs.find_one("labs", where={"id": n})
+    (finding,) = [finding for finding in labs.doctor() if finding.check == "statements"]
+    assert finding.evidence.startswith(
+        "SELECT id FROM runs WHERE acc = ?, which was run 12 times, reads every row"
+    )
+    assert "4.5" not in str(finding)
+    assert list(labs.suggest_indexes().apply())
+    assert seen(labs, "statements") == []
+
+
 def test_a_table_without_a_key_is_said(labs: holdfast.Database) -> None:
     labs.create_table("loose", {"a": int})
     assert [text.split()[0] for text in seen(labs, "keys")] == ["loose"]

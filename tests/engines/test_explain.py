@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ import pytest
 
 import holdfast
 from holdfast.errors import InvalidQuery, TableNotFound
+from holdfast.tuning import explain
 
 ROWS = 12_000
 
@@ -328,3 +330,22 @@ def test_grouping_through_a_sort_is_said(big: holdfast.Database, engine_name: st
         found = big.explain(sql).findings
         # PostgreSQL groups by hashes, which is not slow.
         assert any(said.startswith(word) for said in found) == (engine_name == "sqlite")
+
+
+def test_a_plan_for_any_value_may_be_asked_by_who_only_reads(db: holdfast.Database, url: str) -> None:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "a": int})
+    db.insert("t", {"a": 1})
+    mark = "$1" if db._engine.name == "postgres" else "?"
+    with holdfast.connect(url, read_only=True) as reader:
+        plan = explain.generic(reader._executor, f"SELECT id FROM t WHERE id = {mark}")
+        assert plan.root.kind == "search"
+        with contextlib.suppress(holdfast.Error):
+            reader._executor.run("PREPARE y AS DELETE FROM t")
+        for sql in (
+            "PREPARE x AS SELECT set_config('transaction_read_only', 'off', true)",
+            "EXECUTE y",
+            "EXPLAIN ANALYZE EXECUTE y",
+        ):
+            with pytest.raises(holdfast.Error):
+                reader._executor.run(sql)
+    assert db.count("t") == 1

@@ -139,11 +139,8 @@ def findings(executor: Executor, plan: Plan, every: str | timedelta) -> list[Fin
 
 
 def _making(executor: Executor, plan: Plan, every: str | timedelta) -> str:
-    target = executor.target
-    place = str(target.path) if target.path else "" if target.password else target.masked_url
     said = every if isinstance(every, str) else f"{int(every.total_seconds() // 60)}m"
-    # A password is in no output: the environment has the URL then.
-    words = ["holdfast", "schedule", *([place] if place else []), str(plan.folder), f"--every={said}"]
+    words = ["holdfast", "schedule", *executor.target.words, str(plan.folder), f"--every={said}"]
     return shlex.join(words)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, write_json, write_records
 from holdfast.cli.query import SQL, Param, named
+from holdfast.engines.sqltext import tokens
+
+if TYPE_CHECKING:
+    from holdfast.tuning.advice import Advices
 
 
 def explain(
@@ -36,7 +41,7 @@ def explain(
     print(plan)
     if native:
         print(f"\n{plan.text}")
-    if plan.findings:
+    if plan.findings or any(step.kind in _MAY_WANT_INDEX for step in plan.root.walk()):
         print(f"\nwhich index would help, and by how much:\n{_line(url, 'suggest', sql)}")
 
 
@@ -66,8 +71,13 @@ def doctor(
     else:
         print(found)
         safe = sum(finding.is_safe for finding in found)
+        again = _line(url, "doctor")
         if safe and fix is None:
-            print(f"\nto mend {safe} of these, after a backup:\n{_line(url, 'doctor')} --fix before.hfz")
+            print(f"\nto mend {safe} of these, after a backup:\n{again} --fix before.hfz")
+        if any(finding.sql for finding in found):
+            print(f"\nto run what ends with a semicolon, paste it into:\n{_line(url, 'shell')} --write")
+        if backups is None:
+            print(f"\nto hear of overdue backups, with the folder they are in:\n{again} --backups backups")
         print(f"\nfor a statement that is slow:\n{_line(url, 'explain', 'SELECT ...')}")
     if not found.is_healthy:
         raise typer.Exit(1)
@@ -113,8 +123,38 @@ def suggest(
             print(found)
         for line in found.apply(drop=drop) if apply else ():
             print(line, file=sys.stderr)
-    if not (apply or as_json or as_csv) and any(advice.action != "drop" for advice in found):
-        print(f"\nto do that, but for what is to be dropped:\n{_line(url, 'suggest', *(sql or ()))} --apply")
+    if as_json or as_csv:
+        _said_apart(found)
+    elif apply:
+        _see(found, url, sql or ())
+    else:
+        _go_on(found, _line(url, "suggest", *(sql or ())))
+
+
+def _said_apart(found: Advices) -> None:
+    """What is no row of a table goes where it disturbs no program."""
+    for sql, hint in (
+        *found.hints.items(),
+        *((sql, f"not looked at, {why}") for sql, why in found.skipped.items()),
+    ):
+        print(f"{hint}: {sql}", file=sys.stderr)
+
+
+def _see(found: Advices, url: str, statements: Sequence[str]) -> None:
+    """How to measure the first one that can be run as it stands."""
+    for statement in statements:
+        words = [token for token in tokens(statement, found.lexicon) if token.is_code]
+        if words and words[0].text.upper() == "SELECT" and all(word.kind != "mark" for word in words):
+            print(f"\nhow long it takes now:\n{_line(url, 'explain', statement)} --analyze")
+            return
+
+
+def _go_on(found: Advices, line: str) -> None:
+    kinds = {advice.action for advice in found}
+    if kinds - {"drop"}:
+        print(f"\nto do that{', but for what is to be dropped' if 'drop' in kinds else ''}:\n{line} --apply")
+    if "drop" in kinds:
+        print(f"\nto drop what is of no use too:\n{line} --apply --drop")
 
 
 def _line(url: str, command: str, *words: str) -> str:
@@ -131,4 +171,5 @@ def _quoted(word: str) -> str:
     return shlex.quote(word) if any(letter in word for letter in '"$`\\!') else f'"{word}"'
 
 
+_MAY_WANT_INDEX = ("scan", "index scan", "sort")
 COMMANDS = (explain, suggest, doctor)

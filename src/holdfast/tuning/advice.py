@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.core.executor import Executor
+from holdfast.engines.sqltext import Lexicon
 from holdfast.errors import TransactionError
 
 _WORDS = {"create": "made the index", "drop": "dropped the index", "analyze": "renewed the statistics"}
@@ -83,6 +84,11 @@ class Advices(list[Advice]):
         lines = [*map(str, self)] or ["no index would make these statements faster"]
         lines += (f"{hint}\n    for {sql}" for sql, hint in self.hints.items())
         return "\n".join([*lines, *(f"not looked at, {why}: {sql}" for sql, why in self.skipped.items())])
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """How the statements are written."""
+        return self._executor.engine.lexicon
 
     def apply(self, *, drop: bool = False) -> Iterator[str]:
         """Make the indexes and renew the statistics; with ``drop`` also drop what is of no use.

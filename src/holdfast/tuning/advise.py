@@ -16,7 +16,7 @@ from holdfast.engines.plans import Rehearsal, Step
 from holdfast.errors import InvalidQuery, TransactionError
 from holdfast.tuning.advice import Advice, Advices
 from holdfast.tuning.candidates import Candidate
-from holdfast.tuning.explain import outline
+from holdfast.tuning.explain import of_tables, outline
 from holdfast.tuning.expressions import Expression
 from holdfast.tuning.fingerprints import fingerprint
 from holdfast.tuning.slow_log import Asked
@@ -70,7 +70,9 @@ def _asked(executor: Executor, workload: Iterable[str | Asked]) -> dict[str, Ask
     if isinstance(workload, (str, bytes)):
         raise InvalidQuery("the workload is a list of statements, each a text")
     asked: dict[str, Asked] = {}
-    for one in workload:
+    given = list(workload)
+    recorded = of_tables(executor, [one for one in given if isinstance(one, Asked)])
+    for one in [*recorded, *(one for one in given if not isinstance(one, Asked))]:
         if not isinstance(one, (str, Asked)):
             raise InvalidQuery("the workload is a list of statements, each a text")
         now = Asked(one, 1, 1, True) if isinstance(one, str) else one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -12,12 +13,17 @@ from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
 from holdfast.engines.checks import Finding
 from holdfast.engines.names import quote_identifier as quote
-from holdfast.errors import ClosedError, ConnectionFailed, Error, TransactionError
+from holdfast.errors import ClosedError, ConfigurationError, ConnectionFailed, Error, TransactionError
+from holdfast.tuning import explain, slow_queries
+from holdfast.tuning.fingerprints import fingerprint
+from holdfast.tuning.slow_log import SlowLog
 from holdfast.tuning.superfluous import stand_in
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 MANY = 1_000
 """A table with fewer rows is read faster than an index of it."""
+_MOST_STATEMENTS = 20
+_OFTEN = 10
 
 
 class Findings(list[Finding]):
@@ -34,11 +40,14 @@ class Findings(list[Finding]):
         return "\n".join(map(str, self)) or "nothing was found"
 
 
-def examine(executor: Executor, others: Sequence[Finding] = ()) -> Findings:
+def examine(executor: Executor, others: Sequence[Finding] = (), log: SlowLog | None = None) -> Findings:
     """Look for damage, for what may lead to it and for what is slow; nothing is changed."""
     run, target = executor.run, executor.target
     looks = [(name, partial(check, run, target)) for name, check in executor.engine.checks.CHECKS]
-    looks += [("the tables", partial(_of_tables, executor))]
+    looks += [
+        ("the tables", partial(_of_tables, executor)),
+        ("the statements", partial(_of_statements, executor, log)),
+    ]
     found = [finding for name, look in looks for finding in _seen(executor, name, look)]
     return Findings(sorted((*found, *others), key=lambda finding: _ORDER[finding.severity]))
 
@@ -90,7 +99,7 @@ def _of_tables(executor: Executor) -> Iterator[Finding]:
                 "give it one when it is made anew",
                 table,
             )
-        yield from _superfluous(table, own)
+        yield from _superfluous(table, own, executor.engine.features.builds_online)
         count = executor.engine.upkeep.rough_count(executor.run, table)
         if count is None and _has(executor, table, 10 * MANY):
             unknown.append(table)
@@ -105,6 +114,32 @@ def _of_tables(executor: Executor) -> Iterator[Finding]:
             sql=("ANALYZE",),
             is_safe=True,
         )
+
+
+def _of_statements(executor: Executor, log: SlowLog | None) -> Iterator[Finding]:
+    """Those that took the most time and read far more than they have to, as far as anybody counted them."""
+    try:
+        known = slow_queries.workload(executor, log)
+    except ConfigurationError:
+        return
+    asked = explain.of_tables(executor, [one for one in known if one.calls >= _OFTEN])
+    counts = executor.engine.plans.statistics(executor.run) is not None
+    suggesting = shlex.join(["holdfast", "suggest", *executor.target.words]) if counts else None
+    for one in asked[:_MOST_STATEMENTS]:
+        try:
+            plan = explain.generic(executor, one.sql)
+        except Error:
+            continue
+        unread = [finding for finding in plan.findings if finding.startswith(explain.LACKS_INDEX)]
+        if unread:
+            name = fingerprint(one.sql, executor.engine.lexicon)
+            yield Finding(
+                "statements",
+                "note",
+                f"{name}, which was run {one.calls:,} times, {unread[0]}",
+                "which one, and by how much, if any would help:",
+                command=suggesting,
+            )
 
 
 def _has(executor: Executor, table: str, rows: int) -> bool:
@@ -139,10 +174,10 @@ def _indexing(executor: Executor, table: str, columns: Sequence[str]) -> str:
         name, number = indexes.index_name(table, [*columns, str(number)]), number + 1
     online = executor.engine.features.builds_online
     keys = ", ".join(map(quote, columns))
-    return f"CREATE INDEX {online}{' ' if online else ''}{quote(name)} ON {quote(table)} ({keys})"
+    return f"CREATE INDEX {online}{quote(name)} ON {quote(table)} ({keys})"
 
 
-def _superfluous(table: str, own: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+def _superfluous(table: str, own: Sequence[dict[str, Any]], online: str) -> Iterator[Finding]:
     """Indexes that another one does the work of."""
     left = sorted(own, key=lambda index: len(index["columns"]))
     for index in list(left):
@@ -155,5 +190,5 @@ def _superfluous(table: str, own: Sequence[dict[str, Any]]) -> Iterator[Finding]
             f"the index {index['name']} of {table} does nothing that {keeps['name']} does not do",
             f"drop_index({table!r}, {index['name']!r})",
             table,
-            sql=(f"DROP INDEX {quote(index['name'])}",),
+            sql=(f"DROP INDEX {online}{quote(index['name'])}",),
         )

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Protocol, TypeVar
 
 from holdfast.core.executor import Executor
 from holdfast.core.query import Params, bound
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import Run
+from holdfast.engines.names import unquote_identifier
 from holdfast.engines.plans import Explained, Step
-from holdfast.engines.sqltext import first_word
+from holdfast.engines.sqltext import first_word, tokens
 from holdfast.errors import InvalidQuery
 from holdfast.tuning.conditions import Conditions, conditions
 
 MANY = 10_000
 """Fewer rows than this are read or sorted without a word."""
+LACKS_INDEX = ("reads every row", "makes an index")
+"""How what is said of a plan begins where an index would help."""
 _WRONG = 10
-_HAVE_PLANS = frozenset(
+HAVE_PLANS = frozenset(
     {"SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"}
 )
+
+
+class _Recorded(Protocol):
+    @property
+    def sql(self) -> str: ...
+
+
+_Told = TypeVar("_Told", bound=_Recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,7 @@ def explain(executor: Executor, sql: str, params: Params = None, *, analyze: boo
     """
     native, values = bound(executor, sql, params)
     verb = first_word(sql, executor.engine.lexicon)
-    if verb not in _HAVE_PLANS:
+    if verb not in HAVE_PLANS:
         raise InvalidQuery(
             f"a statement that begins with {verb[:30] or 'nothing'} has no plan",
             hint=_meant(verb),
@@ -70,7 +82,7 @@ def explain(executor: Executor, sql: str, params: Params = None, *, analyze: boo
 
 
 def _meant(verb: str) -> str:
-    close = get_close_matches(verb, _HAVE_PLANS, 1, cutoff=0.75)
+    close = get_close_matches(verb, HAVE_PLANS, 1, cutoff=0.75)
     if close and close[0] != verb:
         return f"did you mean {close[0]}?"
     return "plans are of SELECT, INSERT, UPDATE, DELETE and MERGE, without EXPLAIN before them"
@@ -80,6 +92,18 @@ def generic(executor: Executor, native: str) -> Plan:
     """The plan of a statement in the driver's text, whatever its values are."""
     asked = conditions(native, (), executor.engine.lexicon)
     return _planned(executor, lambda run: executor.engine.plans.generic(run, native), asked)
+
+
+def of_tables(executor: Executor, recorded: Iterable[_Told]) -> list[_Told]:
+    """Those that are about rows of tables; a server counts all, its own affairs too."""
+    lexicon = executor.engine.lexicon
+    tables = {table.lower() for table in executor.engine.catalog.tables(executor.run)}
+
+    def names_one(sql: str) -> bool:
+        words = (unquote_identifier(token.text).lower() for token in tokens(sql, lexicon) if token.is_code)
+        return any(word in tables for word in words)
+
+    return [one for one in recorded if first_word(one.sql, lexicon) in HAVE_PLANS and names_one(one.sql)]
 
 
 def outline(step: Step) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.engines.plans import Ways
-from holdfast.engines.sqltext import Lexicon, tokens
+from holdfast.engines.sqltext import Lexicon, first_word, tokens
 from holdfast.errors import InvalidQuery, MissingDependency
 from holdfast.tuning.candidates import Candidate, Uses, candidates, classed
+from holdfast.tuning.explain import HAVE_PLANS
 from holdfast.tuning.expressions import Expression, Place, Source, compared, comparisons, operand
 
 Schema = Mapping[str, Sequence[str]]
@@ -86,6 +87,9 @@ def parsed(sql: str, lexicon: Lexicon, dialect: str, schema: Schema, ways: Ways)
         from sqlglot.schema import MappingSchema
     except ImportError as exc:
         raise MissingDependency("sqlglot", "tuning") from exc
+    # Anything else would be run on the copy, be it COMMIT.
+    if (verb := first_word(sql, lexicon)) and verb not in HAVE_PLANS:
+        raise InvalidQuery("it looks for no rows")
     names = _Names(schema, dialect)
     known: dict[str, object] = {table: dict.fromkeys(own, "unknown") for table, own in names.known.items()}
     try:
@@ -94,7 +98,6 @@ def parsed(sql: str, lexicon: Lexicon, dialect: str, schema: Schema, ways: Ways)
         write, select = _write(normalize_identifiers(whole.copy(), dialect=dialect), names), _select(whole)
         if select is None and write is not None:
             return Parsed((), None, {}, frozenset(), write)
-        # Anything else would be run on the copy, be it COMMIT.
         if not isinstance(select, sqlglot.exp.Query):
             raise InvalidQuery("it looks for no rows")
         tree: Any = qualify(

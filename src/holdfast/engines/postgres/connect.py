@@ -26,6 +26,7 @@ from holdfast.engines.postgres.commit import ticket as ticket
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.liveness import Unsent, answers, check_before, command
 from holdfast.engines.postgres.liveness import limited as limited
+from holdfast.engines.postgres.plans import GENERIC
 from holdfast.engines.sqltext import POSTGRES, first_word, is_single_statement
 from holdfast.errors import ConfigurationError, ConnectionFailed
 from holdfast.settings import Target
@@ -287,10 +288,15 @@ def _only_reading(run: Callable[..., Cursor]) -> Callable[..., Cursor]:
     return execute
 
 
+# What is prepared does nothing before EXECUTE, which is refused; its plan may be asked for.
+_PREPARING = frozenset({"PREPARE", "DEALLOCATE"})
+
+
 @lru_cache(maxsize=4096)
 def _refuse_writing(sql: str) -> None:
     """A superuser could set read-only off again, or have COPY run a program in spite of it."""
-    if first_word(sql, POSTGRES) not in READING or "set_config" in sql.lower():
+    verb = first_word(sql, POSTGRES)
+    if sql != GENERIC and (verb not in READING | _PREPARING or "set_config" in sql.lower()):
         raise psycopg.errors.ReadOnlySqlTransaction("not a statement that reads")
 
 

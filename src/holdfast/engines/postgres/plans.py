@@ -81,6 +81,7 @@ _HASHED = re.compile(r"hashed (SubPlan \d+)")
 _PIECE = 1 << 20
 _FAR = 5
 _PREPARED = "hf_explained"
+GENERIC = "SET LOCAL plan_cache_mode = force_generic_plan"
 _LINE = ("Node Type", "Relation Name", "Index Name", "Index Cond", "Filter", "Sort Key")
 
 
@@ -99,7 +100,7 @@ def generic(run: Run, sql: str) -> Explained:
     values = f"({', '.join(['NULL'] * max(numbers))})" if numbers else ""
     run(f"PREPARE {_PREPARED} AS {sql}")
     try:
-        run("SET LOCAL plan_cache_mode = force_generic_plan")
+        run(GENERIC)
         plan = _said(run, f"EXPLAIN (FORMAT JSON) EXECUTE {_PREPARED}{values}", ())["Plan"]
     finally:
         run(f"DEALLOCATE {_PREPARED}")
