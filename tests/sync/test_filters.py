@@ -22,11 +22,12 @@ def sync(local: holdfast.Database, hub: holdfast.Database) -> Sync:
     return Sync(local, hub, where=OWN)
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_row_that_is_written_outside_the_filter_goes_to_the_hub(
-    sync: Sync, local: holdfast.Database, hub: holdfast.Database, is_first: bool
+    sync: Sync, local: holdfast.Database, hub: holdfast.Database, is_first: bool, is_empty: bool
 ) -> None:
-    hub.insert("samples", sample("there", "eve", "hub"))
+    (local if is_empty else hub).insert("samples", sample("there", "eve", "hub"))
     sync.enable()
     if not is_first:
         sync.run()

@@ -173,3 +173,30 @@ def test_a_replica_that_has_seen_no_more_goes_on(make: Make) -> None:
         assert world.round(world.replicas[0]) is not None, "the hub is the one that it knows"
     finally:
         _end(world)
+
+
+@pytest.mark.parametrize("is_flying", [True, False])
+def test_what_waits_when_a_restored_hub_is_joined(make: Make, is_flying: bool) -> None:
+    """A row that was removed here and not told yet stays so, and one outside the filter arrives."""
+    world = make()
+    one = world.add(is_filtered=True)
+    for key in ("k0", "k1", "k2"):
+        world.write("hub", key, "insert")
+    world.settle()
+    world.back_up_hub()
+    world.insert_many("hub", 4)
+    world.round(one)
+    (key, *_) = sorted(world.rows(one.place))
+    world.write("r0", key, "delete"), world.insert_many("r0", 7)
+    if is_flying:
+        world.round(one, Fault(1, "after", kill), direction="push")
+    new = world.rows(one.place).keys()
+    assert len(one.kept(world.rows(one.place))) < len(new)
+    world.put_back_hub()
+    world.settle()
+    try:
+        found = world.rows(world.hub).keys()
+        assert key not in found
+        assert found >= new
+    finally:
+        _end(world)

@@ -16,7 +16,15 @@ from holdfast.sync import lineage, notes, setup
 from holdfast.sync.hub import gone_since
 from holdfast.sync.merge import POLICIES, Policy
 from holdfast.sync.notes import Entry, SharedEntry
-from holdfast.sync.replica import Flight, flight, hold, mark_new, take_for_known, take_for_removed
+from holdfast.sync.replica import (
+    Flight,
+    flight,
+    hold,
+    mark_new,
+    put_back_table,
+    take_for_known,
+    take_for_removed,
+)
 from holdfast.sync.setup import PLAIN, Agreed, Lookup, More, Wish
 from holdfast.sync.stage import Side
 
@@ -381,23 +389,23 @@ def _next_name(local: Executor) -> str:
 
 
 def rejoin(local: Executor, hub: Executor, policy: Policy, name: str | None) -> None:
-    """Take the hub as it is now for new, and this replica, too."""
+    """Take the hub as it is now for new, and this replica, too. Removals that wait to be sent still do."""
     entries, more = notes.entries(local), _more(notes.read(local, notes.STATE))
     wishes = (Wish(e.name, e.key, e.columns, e.filter, more.get(e.name, PLAIN)) for e in entries)
     agreed = [setup.agree(local, hub, wish) for wish in wishes]
     epoch = enable_hub(hub, policy, agreed)
+    pairs, _ = pairs_of(local, hub)
     with Transaction(local):
         for entry in entries:
-            empty = Tracked(entry.name, entry.number, (), ())
-            local.run(f"DELETE FROM {quote_identifier(empty.flight)}")
-            local.run(f"DELETE FROM {quote_identifier(empty.log)}")
+            put_back_table(local, entry, None)
+        for ours, _ in pairs:
+            take_for_removed(ours)
         local.run(f'UPDATE {notes.TABLES} SET "is_new" = 1, "position" = NULL')
         for table in (notes.OWN, notes.QUARANTINE):
             local.run(f"DELETE FROM {table}")
         known = dict.fromkeys(("flight", "last", "unmet", lineage.PUSHED, lineage.PULLED))
         state = {**known, "seq": 0, "id": str(uuid.uuid4()), "epoch": epoch}
         notes.write(local, notes.STATE, state)
-    pairs, _ = pairs_of(local, hub)
     register(hub, str(state["id"]), name, (theirs.tracked for _, theirs in pairs), {})
 
 

@@ -67,9 +67,10 @@ def begin(rnd: Round) -> None:
 def copy_up(rnd: Round, ours: Side, theirs: Side) -> int | None:
     """Copy all rows into an empty table of the hub: one transaction there, and then one here.
 
-    Nobody else writes to the table meanwhile. ``None`` if it is not empty, or a row is refused.
+    Nobody else writes to the table meanwhile. ``None`` if it is not empty, a row is refused, or there is a
+    filter, outside which rows may wait as well.
     """
-    if is_empty(ours) or not is_empty(theirs) or not theirs.is_plain:
+    if ours.where[0] or is_empty(ours) or not is_empty(theirs) or not theirs.is_plain:
         return None
     try:
         with Transaction(rnd.local):

@@ -184,7 +184,7 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
         aside = _set_aside(local, sides, answer)
         hold(local, sides)
         for entry in aside:
-            _put_back_table(local, entry, answer.taken.get(entry.name))
+            put_back_table(local, entry, answer.taken.get(entry.name))
         for side in sides:
             name = side.tracked.name
             for key, reason in answer.refused.get(name, {}).items():
@@ -243,7 +243,7 @@ def _set_aside(local: Executor, sides: Sequence[Side], answer: Answer) -> list[E
     return [entry for entry in others if _count(local, Tracked(entry.name, entry.number, (), ()).flight)]
 
 
-def _put_back_table(local: Executor, entry: Entry, refused: Mapping[int, str] | None) -> None:
+def put_back_table(local: Executor, entry: Entry, refused: Mapping[int, str] | None) -> None:
     """Mark the rows of a table again, with what they were before, whatever was done to them meanwhile.
 
     ``refused`` is ``None`` if the hub was not given them. If it was, only these numbers are to be sent again,
