@@ -36,6 +36,23 @@ def test_a_key_that_each_database_numbers_is_refused(
     assert not hub.table_exists("hf_sync_hub")
 
 
+def test_a_reference_to_such_a_number_is_refused(local: holdfast.Database, hub: holdfast.Database) -> None:
+    """By another key its row may travel; the number would be that of another row on the other side."""
+    local.create_table("users", {"id": "INTEGER PRIMARY KEY", "email": "TEXT NOT NULL UNIQUE"})
+    local.create_table(
+        "orders",
+        {"id": "TEXT PRIMARY KEY", "user_id": "INTEGER", "note": "TEXT"},
+        foreign_keys={"user_id": "users(id)"},
+    )
+    keys = {"users": "email"}
+    with pytest.raises(SyncError, match=r"orders.user_id refers to users.id, which each database numbers"):
+        Sync(local, hub, keys=keys).enable()
+    local.insert("users", {"email": "ada"})
+    sync = Sync(local, hub, keys=keys, columns={"orders": ["note"]})
+    sync.enable()
+    assert sync.run().pushed == 1
+
+
 def test_a_table_that_neither_side_has(local: holdfast.Database, hub: holdfast.Database) -> None:
     with pytest.raises(TableNotFound):
         Sync(local, hub, tables=["nothing"]).enable()

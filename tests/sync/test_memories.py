@@ -17,6 +17,8 @@ from holdfast.memory import Message, Passage, SQLStore
 from holdfast.sync import Sync
 from sync.memories import embed, notes, state
 
+AT_THE_LAB = pytest.mark.parametrize("way", [("sqlite", "postgres")], ids=["sqlite-postgres"])
+"""For what differs by neither engine nor side."""
 Opened = Callable[[str], holdfast.Database]
 
 
@@ -162,6 +164,7 @@ def test_time_to_live_travels(laptop: SQLStore, mine: Sync, lab: SQLStore) -> No
     assert state(laptop) == state(lab)
 
 
+@AT_THE_LAB
 def test_reading_on_both_sides_is_no_conflict(
     local: holdfast.Database, hub: holdfast.Database, laptop: SQLStore, mine: Sync, lab: SQLStore
 ) -> None:
@@ -178,6 +181,7 @@ def test_reading_on_both_sides_is_no_conflict(
     assert state(laptop) == state(lab)
 
 
+@AT_THE_LAB
 def test_a_text_that_has_expired_at_the_hub_makes_way(laptop: SQLStore, mine: Sync, lab: SQLStore) -> None:
     lab.insert(Passage("tea"), ttl=timedelta(days=1))
     lab._executor.run(f"UPDATE {lab._shape().table} SET expires_at = 1")
@@ -186,6 +190,7 @@ def test_a_text_that_has_expired_at_the_hub_makes_way(laptop: SQLStore, mine: Sy
     assert [record.id for record in laptop.get_all()] == [record.id for record in lab.get_all()] == [id]
 
 
+@AT_THE_LAB
 def test_memories_of_one_user(local: holdfast.Database, hub: holdfast.Database, way: tuple[str, str]) -> None:
     for user in ("ada", "eve"):
         notes(hub, user_id=user).insert(Passage(f"tea of {user}"))
@@ -218,6 +223,7 @@ def test_a_second_memory_joins_later(
     assert later.status().is_quiet
 
 
+@AT_THE_LAB
 def test_all_tables_mean_all_memories(local: holdfast.Database, hub: holdfast.Database) -> None:
     notes(local).insert(Passage("tea"))
     holdfast.memory.get_storage_connector("recall_memory", local, user_id="ada").insert(Message("user", "hi"))
@@ -231,6 +237,7 @@ def test_all_tables_mean_all_memories(local: holdfast.Database, hub: holdfast.Da
     assert holdfast.memory.get_storage_connector("recall_memory", hub, user_id="ada").size() == 1
 
 
+@AT_THE_LAB
 def test_two_filled_memories_become_one(local: holdfast.Database, hub: holdfast.Database) -> None:
     laptop, lab = notes(local), notes(hub)
     laptop.insert_many([Passage(f"tea {number}") for number in range(20)])
@@ -290,6 +297,7 @@ def test_another_model_goes_to_the_other_side(
     assert state(laptop) == state(lab)
 
 
+@AT_THE_LAB
 def test_models_that_do_not_fit_are_refused(local: holdfast.Database, hub: holdfast.Database) -> None:
     holdfast.memory.open(local, name="notes").insert(Passage("tea", embedding=[1.0, 2.0]))
     holdfast.memory.open(hub, name="notes").insert(Passage("tea", embedding=[1.0, 2.0, 3.0]))
@@ -299,6 +307,7 @@ def test_models_that_do_not_fit_are_refused(local: holdfast.Database, hub: holdf
     assert not sync.is_enabled
 
 
+@AT_THE_LAB
 def test_first_vectors_of_two_lengths_pause_the_memory(
     opened: Opened, laptop: SQLStore, local: holdfast.Database, hub: holdfast.Database
 ) -> None:
@@ -327,6 +336,7 @@ def test_first_vectors_of_two_lengths_pause_the_memory(
     assert state(here) == state(there)
 
 
+@AT_THE_LAB
 def test_a_memory_that_is_emptied_here_stays_one_at_the_hub(
     laptop: SQLStore, mine: Sync, lab: SQLStore, hub: holdfast.Database
 ) -> None:
@@ -344,6 +354,7 @@ def test_a_memory_that_is_emptied_here_stays_one_at_the_hub(
     assert eve.query_text("tea") == []
 
 
+@AT_THE_LAB
 def test_bad_input(laptop: SQLStore, local: holdfast.Database, hub: holdfast.Database) -> None:
     for sync in (
         Sync(local, hub, tables=["notes"], where={"notes": {"data_source": "web"}}),

@@ -209,6 +209,32 @@ def flight_sql(tracked: Tracked) -> str:
     )
 
 
+def check_references(executors: Iterable[Executor], agreed: Sequence[Agreed]) -> None:
+    """See that no column travels that holds a number which each database gives for itself.
+
+    Raises:
+        SyncError: if one does.
+    """
+    synced = {table.name: {*table.key, *table.columns} for table in agreed}
+    for executor in executors:
+        for name, columns in synced.items():
+            for key in executor.engine.catalog.foreign_keys(executor.run, name):
+                other = next((one for one in synced if one.lower() == key["references"].lower()), None)
+                if other is not None and columns & set(key["columns"]):
+                    _refuse_numbers(executor, name, other, key)
+
+
+def _refuse_numbers(executor: Executor, name: str, other: str, key: Mapping[str, Any]) -> None:
+    info = executor.describe(other)
+    for own, column in zip(key["columns"], key["keys"], strict=True):
+        if info.column(column).identity:
+            raise SyncError(
+                f"{name}.{own} refers to {other}.{column}, which each database numbers for itself, so that "
+                "it would stand for another row on the other side",
+                hint="have it refer to what is the same everywhere, or leave it out with columns=",
+            )
+
+
 def in_order(executors: Iterable[Executor], names: Sequence[str]) -> list[str]:
     """Tables so that each comes after those that it refers to.
 

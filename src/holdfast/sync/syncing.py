@@ -102,6 +102,7 @@ class Sync:
         setup.in_order((self._local, self._hub), names)
         wishes = {name: others.get(name) or self._wish(name) for name in names}
         agreed = [setup.agree(self._local, self._hub, wish) for wish in wishes.values()]
+        setup.check_references((self._local, self._hub), agreed)
         epoch = enabling.enable_hub(self._hub, self._policy, agreed)
         replica_id = enabling.enable_replica(self._local, agreed, wishes, epoch)
         pairs, _ = enabling.pairs_of(self._local, self._hub)
