@@ -7,7 +7,6 @@ import os
 import re
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -52,7 +51,10 @@ class Case:
     is_here: bool = False
     """All of the work is done in this process, so that its processor time says what it costs."""
     blocks: int = 1
-    """So often in a round the contenders take turns, so that what else the machine does meets them alike."""
+    """So often in a round the contenders take turns, and each turn is compared by itself.
+
+    With short ones what else the machine does meets all alike.
+    """
 
     @property
     def limit(self) -> Contender:
@@ -167,17 +169,13 @@ class _Running:
             self._seconds(contender)
 
     def round(self, number: int) -> None:
-        seconds, used = defaultdict[str, float](float), defaultdict[str, float](float)
         for block in range(number, number + self.case.blocks):
             first = block % len(self.going)
             for contender in (*self.going[first:], *self.going[:first]):
-                before = time.process_time()
-                seconds[contender.name] += self._seconds(contender)
-                used[contender.name] += time.process_time() - before
-        for contender in self.going:
-            mean = seconds[contender.name] / self.case.blocks
-            self.used[contender.name].append(used[contender.name])
-            self.times[contender.name].append(mean * _PER_SECOND[self.case.unit])
+                used = time.process_time()
+                seconds = self._seconds(contender)
+                self.used[contender.name].append(time.process_time() - used)
+                self.times[contender.name].append(seconds * _PER_SECOND[self.case.unit])
 
     def line(self, contender: Contender) -> Line:
         own, limit = self.times[contender.name], self.times[self.case.limit.name]

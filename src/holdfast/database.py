@@ -1287,7 +1287,7 @@ class Database:
 
         It is on from the start, unless ``connect(url, slow_log=False)`` says otherwise, and takes some 2 %
         of the time of a ``get`` from a SQLite file. All calls are counted; of statements that take less than
-        65 µs only each 31st is measured.
+        0.26 ms only each 31st is measured.
         """
         from holdfast.tuning.slow_log import SlowLog
 

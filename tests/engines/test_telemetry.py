@@ -10,6 +10,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import db_attributes as incubating
+from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
 import holdfast
@@ -55,6 +57,37 @@ def test_each_statement_is_a_span_by_the_conventions(db, spans):
     assert ("server.address" in span.attributes) == (db._target.host is not None)
     assert span.end_time >= span.start_time
     assert span.status.status_code is StatusCode.UNSET
+
+
+def test_every_name_is_one_of_the_conventions(db, spans):
+    known = {
+        value
+        for module in (db_attributes, error_attributes, server_attributes, incubating)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    deprecated = {"db.system", "db.name", "db.statement", "db.operation", "db.sql.table", "db.user"}
+    db.create_table("runs", {"id": "INTEGER PRIMARY KEY", "model": str})
+    db.trace_queries(tracer_provider=spans.provider)
+    db.insert_many("runs", [{"id": n, "model": SECRET} for n in range(3)])
+    db.execute("SELECT * FROM runs")
+    db.executemany("DELETE FROM runs WHERE id = ?", [(1,), (2,)])
+    list(db.stream("runs"))
+    with pytest.raises(UniqueViolation):
+        db.insert("runs", {"id": 0, "model": SECRET})
+    found = spans.taken()
+    told = {name for span in found for name in span.attributes}
+    assert told >= {
+        "db.system.name",
+        "db.operation.name",
+        "db.query.text",
+        "db.collection.name",
+        "error.type",
+    }
+    assert told <= known - deprecated
+    (asked,) = [span for span in found if span.attributes["db.query.text"] == "SELECT * FROM runs"]
+    assert asked.attributes["db.response.returned_rows"] == 3
+    assert all(isinstance(span.attributes.get("server.port", 1), int) for span in found)
 
 
 def test_no_value_is_in_any_span(db, spans):

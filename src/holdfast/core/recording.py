@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from time import perf_counter_ns
 from typing import Any, Protocol
 
-QUICK = 1 << 16
+QUICK = 1 << 18
 """Nanoseconds. A statement that takes less is not measured each time."""
 _KNOWN = 32
 # A prime: what comes again in steps of its own is not met at the same place each time.

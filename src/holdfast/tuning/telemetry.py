@@ -75,7 +75,8 @@ def _of_target(executor: Executor) -> dict[str, str | int]:
         "db.system.name": target.scheme.partition("+")[0],
         "db.namespace": str(target.path) if target.path else target.dbname,
         "server.address": target.host,
-        "server.port": target.port,
+        # Of several servers none is the one.
+        "server.port": target.port if isinstance(target.port, int) else None,
     }
     return {name: value for name, value in found.items() if value}
 
@@ -129,8 +130,9 @@ def _doors(executor: Executor, span: Callable[[str], Any]) -> Doors:
     ) -> Any:
         with span(native) as begun:
             result = plain_fetch(native, params, read, binary=binary)
-            if type(result) is list:
-                begun.set_attribute("db.response.returned_rows", len(result))
+            rows = getattr(result, "tuples", result)
+            if type(rows) is list:
+                begun.set_attribute("db.response.returned_rows", len(rows))
             return result
 
     def send_many(native: str, rows: Sequence[Sequence[Any]]) -> int:
