@@ -74,6 +74,13 @@ class Carried:
 class Changes(Protocol):
     """Notes of changes, by triggers that fire for every writer."""
 
+    @property
+    def numbered(self) -> tuple[str, str]:
+        """The type of a column that numbers rows from 1 as a query puts them into an empty table, and what
+        the query selects for it.
+        """
+        ...
+
     def log(self, run: Run, table: Tracked) -> Sequence[str]:
         """Statements that make a replica's notes of a table, and keep them from now on."""
         ...

@@ -179,7 +179,8 @@ def _check_same(local: Executor, entry: Entry, table: Agreed, wish: Wish) -> Non
 
 def _note_table(local: Executor, table: Agreed, number: int, wish: Wish) -> None:
     tracked = setup.track(local, local.describe(table.name), number, table.key, table.columns)
-    for statement in [*local.engine.changes.log(local.run, tracked), setup.flight_sql(tracked)]:
+    changes = local.engine.changes
+    for statement in [*changes.log(local.run, tracked), setup.flight_sql(tracked, changes.numbered[0])]:
         local.run(statement)
     local.run(
         f'INSERT INTO {notes.TABLES} ("number", "name", "key", "columns", "has_all", "filter", "is_new") '

@@ -135,18 +135,20 @@ def _take(side: Side, turn: int, most: int) -> int:
     executor.run(
         f"INSERT INTO {taken} SELECT {listed(tracked.keys, 'hf_f.')} FROM ({first}) AS hf_f", (turn, most)
     )
-    mine = f"({listed(tracked.keys, 'n.')}) IN (SELECT {listed(tracked.keys)} FROM {taken})"
+    count = _count(executor, taken.strip('"'))
+    # Where every note is taken, none is looked up.
+    is_all = count < most and _count(executor, tracked.log) == count
+    of_them = f"IN (SELECT {listed(tracked.keys)} FROM {taken})"
+    mine = "1 = 1" if is_all else f"({listed(tracked.keys, 'n.')}) {of_them}"
     every = executor.engine.changes.first(tracked, mine)
+    number = executor.engine.changes.numbered[1]
     executor.run(
-        f'INSERT INTO {to} ({listed(columns)}) SELECT row_number() OVER (), hf_f."had", '
+        f'INSERT INTO {to} ({listed(columns)}) SELECT {number}, hf_f."had", '
         f"CASE WHEN {side.there()} THEN 1 ELSE 0 END, {noted}{', ' + own if own else ''} "
         f"FROM ({every}) AS hf_f LEFT JOIN {side.table} ON {side.match('hf_f')} WHERE NOT ({is_same})",
         (ALL,),
     )
-    executor.run(
-        f"DELETE FROM {log} WHERE ({listed(tracked.keys)}) IN (SELECT {listed(tracked.keys)} FROM {taken})"
-    )
-    count = _count(executor, taken.strip('"'))
+    executor.run(f"DELETE FROM {log}" + ("" if is_all else f" WHERE ({listed(tracked.keys)}) {of_them}"))
     executor.run(f"DROP TABLE {taken}")
     return count
 

@@ -195,8 +195,8 @@ def track(
     )
 
 
-def flight_sql(tracked: Tracked) -> str:
-    """The statement that makes the table of a replica's rows on their way."""
+def flight_sql(tracked: Tracked, number: str) -> str:
+    """The statement that makes the table of rows on their way; ``number`` is the type of their numbers."""
     named = [
         *zip(tracked.keys, tracked.key, strict=True),
         *zip(tracked.notes("b"), tracked.others, strict=True),
@@ -204,7 +204,7 @@ def flight_sql(tracked: Tracked) -> str:
     ]
     columns = ", ".join(f'"{name}" {column.type}' for name, column in named)
     return (
-        f'CREATE TABLE {quote_identifier(tracked.flight)} ("n" BIGINT NOT NULL, "had" BIGINT NOT NULL, '
+        f'CREATE TABLE {quote_identifier(tracked.flight)} ("n" {number}, "had" BIGINT NOT NULL, '
         f'"has" BIGINT NOT NULL, {columns})'
     )
 

@@ -21,6 +21,9 @@ from holdfast.types import Codec, Storage, TypeMap
 
 _TEXT = TypeMap(Storage.NATIVE).codec("text")
 _TURN = 7_466_291_845_511_003
+numbered = ("BIGINT NOT NULL", "row_number() OVER ()")
+# A session plans a trigger once. What it was planned for, mostly one row, may then be a hundred thousand.
+_PLANS = "SET enable_nestloop = off"
 _NOW = "pg_catalog.pg_current_xact_id()::text::bigint"
 
 
@@ -86,7 +89,7 @@ def _triggers(run: Run, table: Tracked, role: str, guard: str) -> list[str]:
         # Whoever writes to the table need not have any right on the notes.
         statements += [
             f"CREATE OR REPLACE FUNCTION {here}.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            f"SET search_path = pg_catalog, pg_temp AS $holdfast$ "
+            f"SET search_path = pg_catalog, pg_temp {_PLANS} AS $holdfast$ "
             f"{declared}BEGIN {'; '.join(body)}; RETURN NULL; END "
             "$holdfast$",
             f"CREATE TRIGGER {name} {head} ON {own} {referencing} FOR EACH STATEMENT {when} "

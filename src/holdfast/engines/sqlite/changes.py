@@ -9,6 +9,8 @@ from holdfast.engines.base import Column, Run
 from holdfast.engines.changes import APPLYING, UNNOTED, Carried, Tracked, listed
 from holdfast.engines.names import SYNC_PREFIX, quote_identifier
 
+# A window would hold all rows before it numbers the first.
+numbered = ("INTEGER PRIMARY KEY", "NULL")
 _GUARDS = {"log": APPLYING, "feed": UNNOTED}
 # Of several notes of a row the first stays, whatever the statement that fires a trigger says of conflicts:
 # that rules over OR IGNORE in a trigger, but not over this clause (sqlite3GenerateConstraintChecks).
