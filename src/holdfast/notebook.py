@@ -64,8 +64,8 @@ class HoldfastMagics(Magics):
                 "the statement does not only read; add --write to let it change the database"
             ) from None
         except (Error, ValueError) as exc:
-            # IPython prints such an error as one line.
-            raise UsageError(" ".join(str(exc).split())) from None
+            # IPython prints such an error without a traceback.
+            raise UsageError(_told(exc)) from None
 
     def _run(self, line: str, cell: str | None) -> Any:
         words, sql = _split(line) if cell is None else (shlex.split(line), cell)
@@ -120,6 +120,13 @@ class HoldfastMagics(Magics):
             if name not in self._variables:
                 raise InvalidQuery(f"there is no variable {name!r} for :{name}", hint="assign it first")
         return {name: self._variables[name] for name in names}
+
+
+def _told(exc: Exception) -> str:
+    """One line, and below it the place of a mistake in the SQL, marked."""
+    place = getattr(exc, "place", None)
+    text = str(exc) if not isinstance(exc, Error) else "; ".join(filter(None, (exc.message, exc.hint)))
+    return " ".join(text.split()) + (f"\n{place}" if place else "")
 
 
 def _split(line: str) -> tuple[list[str], str]:

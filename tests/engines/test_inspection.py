@@ -461,3 +461,20 @@ def _umask() -> int:
 def test_a_diagram_of_an_empty_database(db, tmp_path):
     for extension in ("png", "svg", "mmd", "dot"):
         assert holdfast.inspect(db).generate_schema_diagram(tmp_path / f"x.{extension}").stat().st_size > 0
+
+
+def test_the_summary_names_schemas_that_it_does_not_show(db, url, engine_name):
+    if engine_name == "sqlite":
+        assert db.summary.elsewhere == ()
+        return
+    db.execute("CREATE SCHEMA audit")
+    db.execute("CREATE TABLE audit.events (id int)")
+    db.execute("CREATE SCHEMA nothing_in_it")
+    try:
+        assert db.summary.elsewhere == ("audit",)
+        assert "audit; with options=-csearch_path%3DNAME in the URL" in str(db.summary)
+        with holdfast.connect(f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3Daudit") as there:
+            assert there.list_tables() == ["events"]
+    finally:
+        db.execute("DROP SCHEMA audit CASCADE")
+        db.execute("DROP SCHEMA nothing_in_it")

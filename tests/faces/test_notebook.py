@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 
 import holdfast
+from holdfast.core import progress
 
 
 @pytest.fixture
@@ -110,3 +112,34 @@ def test_importing_holdfast_imports_no_ipython() -> None:
     code = "import sys, holdfast; holdfast.load_ipython_extension; print('IPython' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_mistake_in_the_sql_is_marked(shell: InteractiveShell, filled: str) -> None:
+    with capture_output() as shown:
+        shell.run_cell(f"%%hf {filled}\nSELECT id FORM runs")
+    first, text, mark = (shown.stdout + shown.stderr).rstrip().splitlines()
+    assert first.startswith("UsageError: ")
+    assert "syntax" in first
+    assert text.endswith("SELECT id FORM runs")
+    assert mark.strip() == "^"
+
+
+def test_a_notebook_shows_a_bar_and_no_warning(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no kernel in the tests; that its module is there is how one is known."""
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    with capture_output() as shown, progress.track("load <b>", total=3) as advance:
+        assert advance is not None
+        advance(2)
+        advance(1)
+    assert (shown.stdout, shown.stderr) == ("", "")
+    first, *_, last = (one.data["text/html"] for one in shown.outputs)
+    assert "load &lt;b&gt; <progress max='3' value='0'>" in first
+    assert last.endswith("3 of 3")
+    with capture_output() as shown, progress.track("load") as advance:
+        assert advance is not None
+        advance(7)
+    first, *_, last = (one.data["text/html"] for one in shown.outputs)
+    assert first == "load <progress></progress> 0"
+    assert last == "load <progress max='7' value='7'></progress> 7 of 7"

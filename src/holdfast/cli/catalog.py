@@ -75,6 +75,8 @@ def schema(
     elif as_csv:
         rows = [row for name, table in found.items() for row in _column_rows(name, table)]
         write_csv(["table", "column", "type", "nullable", "default", "primary_key", "references"], rows)
+    elif not found:
+        typer.echo("There are no tables.", err=True)
     else:
         show_tables(found)
 

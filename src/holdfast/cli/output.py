@@ -165,8 +165,9 @@ def panel(title: str, items: Iterable[tuple[str, str]]) -> None:
     pairs = list(items)
     if not sys.stdout.isatty():
         print(title)
+        width = max(len(name) for name, _ in pairs)
         for name, value in pairs:
-            print(f"  {name:<10}{value}")
+            print(f"  {name:<{width}}  {value}")
         return
     from rich.console import Console
     from rich.panel import Panel

@@ -54,12 +54,14 @@ class TableSummary:
 class Summary:
     """The tables and views of a database; ``print`` it, or let a notebook show it.
 
-    ``size`` is in bytes.
+    ``size`` is in bytes. ``elsewhere`` names other schemas of a PostgreSQL database that have tables, which
+    are not looked at; ``options=-csearch_path%3DNAME`` in the URL has a connection work in one of them.
     """
 
     engine: str
     size: int
     tables: tuple[TableSummary, ...]
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -77,7 +79,7 @@ class Summary:
     def __str__(self) -> str:
         headline = textwrap.wrap(self._headline(), terminal_width())
         if not self.tables:
-            return "\n".join(headline)
+            return "\n".join([*headline, *self._elsewhere()])
         width = terminal_width()
         longest = min(_LONGEST_NAME, width // 2 - 6)
         names = [shortened(printable(table.name), longest) for table in self.tables]
@@ -93,7 +95,14 @@ class Summary:
             lines += [" " * (first + second + 4) + line for line in wrapped[1:]]
         if any(column.primary_key for table in self.tables for column in table.columns):
             lines += ["", "* primary key, -> foreign key"]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._elsewhere()])
+
+    def _elsewhere(self) -> list[str]:
+        if not self.elsewhere:
+            return []
+        names = ", ".join(map(printable, self.elsewhere))
+        told = f"not shown: schema{'s' * (len(self.elsewhere) > 1)} {names}; with "
+        return ["", *textwrap.wrap(f"{told}options=-csearch_path%3DNAME in the URL one is", terminal_width())]
 
     def _repr_html_(self) -> str:
         """The same as an HTML table, which Jupyter shows."""
@@ -126,7 +135,12 @@ def summary(executor: Executor) -> Summary:
         TableSummary(name, None, _columns(describe_view(executor, name), executor), is_view=True)
         for name in views
     ]
-    return Summary(upkeep.version(executor.run), upkeep.size(executor.run), tuple(tables))
+    return Summary(
+        upkeep.version(executor.run),
+        upkeep.size(executor.run),
+        tuple(tables),
+        tuple(catalog.elsewhere(executor.run)),
+    )
 
 
 def stats(executor: Executor) -> dict[str, Any]:

@@ -102,6 +102,17 @@ def views(run: Run) -> list[str]:
     return _relations(run, "('v', 'm')")
 
 
+def elsewhere(run: Run) -> list[str]:
+    """The other schemas with tables or views that this user may look into."""
+    rows = run(
+        "SELECT nspname::text FROM pg_namespace AS n WHERE nspname IS DISTINCT FROM current_schema() "
+        "AND NOT starts_with(nspname::text, 'pg_') AND nspname <> 'information_schema' "
+        "AND has_schema_privilege(n.oid, 'USAGE') AND EXISTS (SELECT FROM pg_class AS c "
+        "WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')) ORDER BY 1"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
 def unique_keys(run: Run, table: str) -> list[frozenset[str]]:
     """The column sets of which no two rows are alike: whole, immediate unique indexes on plain columns."""
     rows = run(
