@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import holdfast
 import servers
@@ -156,7 +158,7 @@ def test_what_many_texts_leave_is_small() -> None:
             recording.kind_of(recorder, f"SELECT {n} AS a{n}, '{'x' * 200}'").note(n, 1)
         for n in range(3):
             recording.kind_of(recorder, "SELECT '" + str(n) * 3_000_000 + "'").note(n, 1)
-        fingerprints.fingerprint.cache_clear()
+        fingerprints._known.cache_clear()
         assert tracemalloc.get_traced_memory()[0] < 4 << 20
     finally:
         tracemalloc.stop()
@@ -399,6 +401,65 @@ def test_of_others_it_is_known_what_this_user_may_see(counting: servers.Server) 
 def test_a_fingerprint_has_no_value(sql: str, expected: str) -> None:
     assert fingerprint(sql, SQLITE.lexicon) == fingerprint(sql, POSTGRES.lexicon) == expected
     assert fingerprint("SELECT $tag$ secret $tag$, $1", POSTGRES.lexicon) == "SELECT ?"
+
+
+_PIECES = (
+    *(
+        "SELECT",
+        "a1",
+        "LIKE'x'",
+        "'it''s'",
+        "''",
+        "x'00'",
+        "N'n'",
+        "E'it\\'s'",
+        "'open",
+        '"q 1"',
+        '"it\'s"',
+        "[b 2]",
+    ),
+    *(
+        "1",
+        "1.5",
+        ".5",
+        "5.",
+        "1e5",
+        "0x1F",
+        "1_000",
+        "-1",
+        "?",
+        "?1",
+        "$1",
+        ":a1",
+        "??",
+        "t1.c2",
+        "a::text",
+        "x[1:2]",
+    ),
+    *(
+        "(",
+        ")",
+        "(1, 2)",
+        ",",
+        "=",
+        "--c'1\n",
+        "/*c'1*/",
+        "$t$ s $t$",
+        "SET",
+        "TO",
+        "PRAGMA",
+        "VALUES",
+        "IN",
+        ";",
+    ),
+)
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12))
+def test_the_short_way_to_a_fingerprint_leads_where_the_long_one_does(pieces: list[str]) -> None:
+    sql = " ".join(pieces)
+    for lexicon in (SQLITE.lexicon, POSTGRES.lexicon):
+        assert fingerprint(sql, lexicon) == fingerprints.without_values(sql, lexicon)
 
 
 @pytest.mark.parametrize(

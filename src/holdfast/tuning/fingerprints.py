@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from holdfast.engines.sqltext import Lexicon, Token, tokens
 
@@ -20,7 +20,10 @@ _CURSOR = re.compile(r"\bhf_[0-9a-f]{32}\b")
 _REST = (Token("space", " ", 0), Token("mark", "?", 0))
 
 
-@lru_cache(maxsize=4096)
+# Where one of these is, what looks like a value may be something else.
+_UNSURE = re.compile(r"""["`\[$\\]|--|/\*|[eE]'""")
+
+
 def fingerprint(sql: str, lexicon: Lexicon) -> str:
     """A statement without its values, comments and line breaks; a list of values is one.
 
@@ -28,11 +31,26 @@ def fingerprint(sql: str, lexicon: Lexicon) -> str:
     >>> fingerprint("SELECT *  FROM t WHERE a = 'secret' AND b IN (1, 2, 3) -- why", SQLITE)
     'SELECT * FROM t WHERE a = ? AND b IN (?)'
     """
+    if not _UNSURE.search(sql):
+        # A tenth of the time for texts that differ in plain values: their words are read once.
+        marked = _plain_values(lexicon).sub("?", sql)
+        sql = sql if "??" in marked else marked
+    return _known(sql, lexicon)
+
+
+@cache
+def _plain_values(lexicon: Lexicon) -> re.Pattern[str]:
+    string = rf"(?:(?<!\w)[{lexicon.string_prefixes}])?'(?:[^']|'')*+'"
+    return re.compile(rf"{string}|(?<![\w.?:@#'])[0-9]+(?:\.[0-9]+)?(?![\w.?'])")
+
+
+@lru_cache(maxsize=4096)
+def _known(sql: str, lexicon: Lexicon) -> str:
     return without_values(sql, lexicon)
 
 
 def without_values(sql: str, lexicon: Lexicon) -> str:
-    """The same, of a text that will not come again."""
+    """The same, word by word."""
     read = list(tokens(sql, lexicon))
     if lexicon.quoted_strings and '"' in sql:
         read = list(_unquoted(read))

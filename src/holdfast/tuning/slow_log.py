@@ -75,7 +75,7 @@ class SlowLog:
             oldest = next(iter(self.kinds))
             kind = self.kinds.pop(oldest)
             self._characters -= len(oldest)
-            kind.into = self._gather(kind, without_values(oldest, self._lexicon))
+            kind.into = self._gather(kind, fingerprint(oldest, self._lexicon))
 
     def _gather(self, kind: Kind, name: str) -> Kind:
         gathered = _put(self._gathered, name, kind)
