@@ -209,3 +209,14 @@ def test_a_partial_index_is_not_made_of_a_value_that_is_not_there_or_everywhere(
             [f"SELECT id, sum FROM orders WHERE state = '{state}' ORDER BY day LIMIT 5"]
         )
         assert all(advice.where is None for advice in found)
+
+
+def test_a_workload_that_mostly_writes_gets_only_what_pays(shop: holdfast.Database) -> None:
+    """Two indexes would help two statements; one is on what is written all the time."""
+    reads = ["SELECT * FROM people WHERE mail = 'p7@x.org'", "SELECT id FROM orders WHERE person = 17"]
+    assert {table for table, _ in suggested(shop, *reads)} == {"people", "orders"}
+    writes = ["INSERT INTO orders (person, day) VALUES (?, ?)"] * 100_000
+    found = shop.suggest_indexes([*reads, *writes])
+    assert [(advice.table, advice.columns) for advice in found] == [("people", ("mail",))]
+    ((before, after),) = found[0].times
+    assert after < before

@@ -99,13 +99,15 @@ class Ways:
 
     ``beginning`` is written after a key that is compared with the beginning of a text, ``contains`` are the
     methods and what is written after it for what is in an array or a document, and ``pattern`` those for a
-    pattern that begins with anything, which need ``extension``. Empty where there are none.
+    pattern that begins with anything, which need ``extension``. Empty where there are none. ``elsewhere``
+    is how to have the tables of another schema looked at.
     """
 
     beginning: str
     contains: tuple[tuple[str, str], ...] = ()
     pattern: tuple[tuple[str, str], ...] = ()
     extension: str | None = None
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ class Plans(Protocol):
     @property
     def WAYS(self) -> Ways:  # noqa: N802
         """The keys of indexes that are not plain columns."""
+        ...
+
+    def home(self, run: Run) -> str:
+        """The schema whose tables are meant where none is named."""
         ...
 
     def explain(self, run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained: ...

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.engines.names import unquote_identifier
 from holdfast.engines.plans import Ways
-from holdfast.engines.sqltext import Lexicon, first_word, tokens
+from holdfast.engines.sqltext import Lexicon, Token, first_word, tokens
 from holdfast.errors import InvalidQuery, MissingDependency
 from holdfast.tuning.candidates import Candidate, Uses, candidates, classed
 from holdfast.tuning.explain import HAVE_PLANS
@@ -71,8 +72,10 @@ class _Names:
         return self.known[self._given[table]].get(given)
 
 
-def parsed(sql: str, lexicon: Lexicon, dialect: str, schema: Schema, ways: Ways) -> Parsed:
+def parsed(sql: str, lexicon: Lexicon, dialect: str, schema: Schema, ways: Ways, *, home: str) -> Parsed:
     """What indexes might help a statement in the driver's text.
+
+    ``home`` is the schema of the tables; it may be named, and is left out of what is returned.
 
     Raises:
         InvalidQuery: if sqlglot cannot read it, or it is neither a query nor a change of rows.
@@ -93,8 +96,9 @@ def parsed(sql: str, lexicon: Lexicon, dialect: str, schema: Schema, ways: Ways)
     names = _Names(schema, dialect)
     known: dict[str, object] = {table: dict.fromkeys(own, "unknown") for table, own in names.known.items()}
     try:
-        named = _named(sql, lexicon)
+        named = _named(_at_home(sql, lexicon, home, schema), lexicon)
         whole = sqlglot.parse_one(named, dialect=dialect)
+        _refuse_others(whole, ways)
         write, select = _write(normalize_identifiers(whole.copy(), dialect=dialect), names), _select(whole)
         if select is None and write is not None:
             return Parsed((), None, {}, frozenset(), write)
@@ -140,6 +144,34 @@ def _as_mark(node: Any) -> Any:
     from sqlglot import exp
 
     return exp.Var(this=f":{node.name}") if isinstance(node, exp.Placeholder) else node
+
+
+def _at_home(sql: str, lexicon: Lexicon, home: str, schema: Schema) -> str:
+    """The statement without the name of the schema, which a copy of the tables does not have."""
+    tables = {table.lower() for table in schema}
+    code = [token for token in tokens(sql, lexicon) if token.is_code]
+    gone: set[int] = set()
+    for one, dot, other in zip(code, code[1:], code[2:], strict=False):
+        is_named = dot.text == "." and unquote_identifier(other.text).lower() in tables
+        if is_named and _own_name(one) == home:
+            gone |= {one.start, dot.start}
+    return "".join(token.text for token in tokens(sql, lexicon) if token.start not in gone)
+
+
+def _own_name(token: Token) -> str | None:
+    if token.kind not in ("word", "quoted"):
+        return None
+    return token.text.lower() if token.kind == "word" else unquote_identifier(token.text)
+
+
+def _refuse_others(tree: Any, ways: Ways) -> None:
+    """A table of another schema has no copy."""
+    from sqlglot import exp
+
+    for table in tree.find_all(exp.Table):
+        if table.db:
+            way = f": {ways.elsewhere.format(table.db)}" if ways.elsewhere else ""
+            raise InvalidQuery(f"{table.db}.{table.name} is of another schema{way}")
 
 
 def _named(sql: str, lexicon: Lexicon) -> str:

@@ -28,13 +28,19 @@ class Study:
         self._executor = executor
         catalog = executor.engine.catalog
         schema = {table: list(executor.describe(table).names) for table in catalog.tables(executor.run)}
+        home = executor.engine.plans.home(executor.run)
         self.queries: list[Query] = []
         self.writes: dict[Write, int] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         for name, one in asked.items():
             try:
                 read = parsed(
-                    one.sql, executor.engine.lexicon, executor.engine.name, schema, executor.engine.plans.WAYS
+                    one.sql,
+                    executor.engine.lexicon,
+                    executor.engine.name,
+                    schema,
+                    executor.engine.plans.WAYS,
+                    home=home,
                 )
             except InvalidQuery as exc:
                 skipped[name] = exc.message

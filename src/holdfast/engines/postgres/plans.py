@@ -76,6 +76,7 @@ WAYS = Ways(
     contains=(("gin", ""), ("gin", "jsonb_path_ops")),
     pattern=(("gin", "gin_trgm_ops"),),
     extension="pg_trgm",
+    elsewhere="connect with ?options=-csearch_path={} in the URL",
 )
 _HASHED = re.compile(r"hashed (SubPlan \d+)")
 _PIECE = 1 << 20
@@ -83,6 +84,11 @@ _FAR = 5
 _PREPARED = "hf_explained"
 GENERIC = "SET LOCAL plan_cache_mode = force_generic_plan"
 _LINE = ("Node Type", "Relation Name", "Index Name", "Index Cond", "Filter", "Sort Key")
+
+
+def home(run: Run) -> str:
+    """The first that is there of the search_path."""
+    return str(run("SELECT current_schema()::text").fetchall()[0][0])
 
 
 def explain(run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained:

@@ -43,6 +43,11 @@ _Names = Mapping[str, tuple[str, bool]]
 """By the name that a statement gives it, a table's own name and whether it is read under a WHERE."""
 
 
+def home(run: Run) -> str:
+    """The file itself; others may be attached."""
+    return "main"
+
+
 def explain(run: Run, sql: str, params: Sequence[Any], *, analyze: bool) -> Explained:
     """The plan of a statement in the driver's text; ``analyze`` runs it and says how long it took."""
     rows = run(f"EXPLAIN QUERY PLAN\n{sql}", params).fetchall()
