@@ -15,6 +15,7 @@ import holdfast
 import holdfast.memory
 from holdfast.memory import Message, Passage, SQLStore
 from holdfast.sync import Sync
+from holdfast.sync import hub as hub_half
 from sync.memories import embed, notes, state
 
 AT_THE_LAB = pytest.mark.parametrize("way", [("sqlite", "postgres")], ids=["sqlite-postgres"])
@@ -86,6 +87,27 @@ def test_what_was_synced_is_found_at_once(laptop: SQLStore, mine: Sync, lab: SQL
     assert laptop.query_text("paris") == []
     run(mine)
     assert mine.status().is_quiet
+
+
+@AT_THE_LAB
+def test_a_vector_that_arrived_as_it_was_sent_is_no_other_one(
+    laptop: SQLStore, mine: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text is another one in pgvector than in Python, where it was compared by that."""
+    answers = []
+
+    def receive(*given: Any) -> Any:
+        answers.append(right(*given))
+        return answers[-1]
+
+    right = hub_half.receive
+    monkeypatch.setattr(hub_half, "receive", receive)
+    laptop.insert(Passage("tea", embedding=[0.1, -0.0, 3e-39, 7.3]))
+    run(mine)
+    laptop.update(Passage("rain", id=laptop.get_all()[0].id, embedding=[0.2, 0.0, 3e-39, 7.3]))
+    run(mine)
+    assert len(answers) == 2
+    assert [answer.images.get(laptop._shape().layout.vectors) for answer in answers] == [{}, {}]
 
 
 def test_two_that_add_at_once_never_collide(

@@ -208,7 +208,8 @@ def carried(column: Column) -> Carried:
         if type_text.startswith(VECTOR):
             # Elsewhere it is what SQLite has of it: little-endian floats.
             vector = replace(text, codec=Codec(_TEXT.kind, frozenset(), _as_vector, None))
-            return Carried("bytes", vector, given, cast, given, decode=_as_floats)
+            # Two texts may stand for one vector.
+            return Carried("bytes", vector, given, cast, f"vector_send({cast})", decode=_as_floats)
         return Carried(f"other {type_text}", text, given, cast, given)
     decode = None if kind.name == "bytes" else column.codec.decode
     compare = "{}"
@@ -224,7 +225,7 @@ def carried(column: Column) -> Carried:
 def _as_floats(text: str) -> bytes:
     import numpy as np
 
-    return np.array(text[1:-1].split(","), "<f4").tobytes()
+    return np.fromstring(text[1:-1], "<f4", sep=",").tobytes()
 
 
 def _as_vector(stored: Any) -> str | None:
