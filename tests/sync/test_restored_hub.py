@@ -200,3 +200,19 @@ def test_what_waits_when_a_restored_hub_is_joined(make: Make, is_flying: bool) -
         assert found >= new
     finally:
         _end(world)
+
+
+@pytest.mark.parametrize("make", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_while_it_joins_a_restored_hub(make: Make, moment: str) -> None:
+    for commit in range(1, 9):
+        world = _begun(make)
+        one, _ = world.replicas
+        world.back_up_hub()
+        world.insert_many("hub", 2)
+        world.round(one)
+        world.put_back_hub()
+        world.write("r0", "k0", "a"), world.insert_many("r0", 2)
+        world.round(one, Fault(commit, moment, kill))
+        world.write("r0", "k1", "b")
+        _end(world)
