@@ -340,3 +340,36 @@ def test_a_row_that_comes_while_what_it_refers_to_is_removed(
         assert local.count("teams") == 1
     finally:
         someone.close()
+
+
+def test_a_row_that_the_hub_removes_with_its_parent_is_on_record(
+    local: holdfast.Database, other: holdfast.Database, hub: holdfast.Database
+) -> None:
+    """Who removed the parent had never seen the row, so nobody meant it to go."""
+    local.create_table("teams", {"id": "TEXT PRIMARY KEY"})
+    columns = {"id": "TEXT PRIMARY KEY", "name": "TEXT", "team": CHILD.format("teams (id)")}
+    local.create_table("people", columns)
+    mine, theirs = Sync(local, hub), Sync(other, hub)
+    mine.enable(), theirs.enable()
+    local.insert("teams", {"id": "t"})
+    local.insert("people", {"id": "known", "name": "ada", "team": "t"})
+    mine.run(), theirs.run()
+    other.insert("people", {"id": "new", "name": "eve", "team": "t"})
+    theirs.run()
+    local.delete("teams", {"id": "t"})
+    assert mine.run().conflicts == 1
+    theirs.run()
+    for db in (local, other, hub):
+        assert (db.count("teams"), db.count("people")) == (0, 0)
+    (conflict,) = mine.conflicts()
+    assert (conflict.table, conflict.key, conflict.ours, conflict.result) == (
+        "people",
+        {"id": "new"},
+        None,
+        None,
+    )
+    assert conflict.hub == {"id": "new", "name": "eve", "team": "t"}
+    local.insert("teams", {"id": "t"})
+    mine.resolve(conflict, keep="hub")
+    mine.run()
+    assert hub.get("people", "new") == conflict.hub

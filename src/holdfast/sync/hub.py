@@ -26,10 +26,11 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Sender:
-    """Whose batch it is, and what of the hub it was made from."""
+    """Whose batch it is, what of the hub it was made from, and the tables that are synced with it."""
 
     id: str
     seen: Sequence[Seen]
+    sides: Sequence[Side]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def receive(
             stage.load(part.batches, refused.__setitem__)
             stages.append(stage)
         if not answer.is_repeated:
-            _apply(stages, replica, policy, answer)
+            _apply(stages, sender, policy, answer)
             note_applied(hub, replica, batch, answer.taken)
         for stage in stages:
             stage.refused = answer.taken[stage.side.tracked.name]
@@ -128,14 +129,19 @@ def _remembered(hub: Executor, replica: str) -> dict[str, dict[int, str]]:
     return {table: {int(number): why for number, why in rows.items()} for table, rows in known.items()}
 
 
-def _apply(stages: Sequence[Stage], replica: str, policy: Policy, answer: Answer) -> None:
-    clashes = []
+def _apply(stages: Sequence[Stage], sender: Sender, policy: Policy, answer: Answer) -> None:
+    clashes, replica = [], sender.id
     for stage in stages:
         lock(stage)
         clashes += [(stage, *found) for found in decide(stage, policy)]
     changes = [(stage.side.executor.engine.changes, stage) for stage in stages]
     low = {stage.name: each.upcoming(stage.side.executor.run, stage.side.tracked) for each, stage in changes}
+    watched = {
+        side: side.executor.engine.changes.upcoming(side.executor.run, side.tracked)
+        for side in (sender.sides if any(stage.removes(1, stage.last) for stage in stages) else ())
+    }
     settle(stages)
+    answer.conflicts += _note_taken_along(watched, stages, replica)
     for stage, number, clash, image in clashes:
         # A row that is refused stays as it is on both sides, and is merged again when it comes again.
         if number not in stage.refused:
@@ -147,6 +153,21 @@ def _apply(stages: Sequence[Stage], replica: str, policy: Policy, answer: Answer
         answer.taken[stage.side.tracked.name] = {**dict.fromkeys(stage.unfit, ""), **stage.refused}
         if _is_all(stage, span):
             answer.own[stage.side.tracked.name] = span
+
+
+def _note_taken_along(watched: Mapping[Side, int], stages: Sequence[Stage], replica: str) -> int:
+    """Write down rows that went with a removed one and that the replica did not remove: it never saw them."""
+    by_table = {stage.side.tracked.name: stage for stage in stages}
+    count = 0
+    for side, low in watched.items():
+        gone = list(gone_since(side, low, but=by_table.get(side.tracked.name)))
+        for key, image in gone:
+            named = {column.name: value for column, value in zip(side.tracked.key, key, strict=True)}
+            note_conflict(
+                side.executor, replica, Clash(side.tracked.name, named, image, None, image, ()), None
+            )
+        count += len(gone)
+    return count
 
 
 def lock(stage: Stage) -> None:
@@ -398,8 +419,8 @@ def prune(hub: Executor, sides: Iterable[Side]) -> None:
             )
 
 
-def gone_since(side: Side, start: int) -> Iterator[tuple[Key, Image]]:
-    """Rows that were removed from a position on, as they were, the last image first."""
+def gone_since(side: Side, start: int, *, but: Stage | None = None) -> Iterator[tuple[Key, Image]]:
+    """Rows that were removed from a position on, as they were, the last image first; but for staged ones."""
     kept = notes.shared(side.executor)[side.tracked.name].columns
     noted = [
         carried.read.format(f'hf_f."b{kept.index(column.name)}"') if column.name in kept else "NULL"
@@ -409,9 +430,18 @@ def gone_since(side: Side, start: int) -> Iterator[tuple[Key, Image]]:
     sql = (
         f'SELECT {columns} FROM {quote_identifier(side.tracked.feed)} AS hf_f WHERE hf_f."had" = 1 '
         f'AND hf_f."position" >= ? AND NOT EXISTS (SELECT 1 FROM {side.table} WHERE {side.match("hf_f")}) '
+        f"{_unstaged(but)}"
         'ORDER BY hf_f."position" DESC'
     )
     for batch in side.executor.stream(sql, [start], batch_size=MOST_AT_ONCE, undisturbed=True):
         for row in batch:
             image = side.image(row)
             yield tuple(image[column.name] for column in side.tracked.key), image
+
+
+def _unstaged(stage: Stage | None) -> str:
+    if stage is None:
+        return ""
+    keys = listed(stage.side.tracked.keys)
+    noted = listed(stage.side.tracked.keys, "hf_f.")
+    return f'AND ({noted}) NOT IN (SELECT {keys} FROM {stage.quoted} WHERE "has" = 0) '

@@ -77,7 +77,8 @@ def push(rnd: Round, flight: Flight) -> Answer:
         if state["id"] != rnd.id:
             # Another run has found that this is a copy.
             raise Cloned
-        return hub.receive(rnd.hub, Sender(rnd.id, lineage.seen(state)), flight.batch, sent, rnd.policy)
+        sender = Sender(rnd.id, lineage.seen(state), [theirs for _, theirs in rnd.pairs])
+        return hub.receive(rnd.hub, sender, flight.batch, sent, rnd.policy)
 
 
 def acknowledge(rnd: Round, flight: Flight, answer: Answer) -> int | None:
