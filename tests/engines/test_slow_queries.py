@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -364,6 +369,29 @@ def test_no_value_of_anybody_is_shown(counting: servers.Server) -> None:
         assert CANARY not in told
         assert "ALTER ROLE role7731 PASSWORD ?" in told
         assert {query.source for query in found} >= {"both", "server"}
+
+
+def test_the_command_line_says_what_the_server_counted(counting: servers.Server) -> None:
+    url = counting.url("counted")
+    with holdfast.connect(url) as db:
+        db.query("SELECT 5 AS of_the_command")
+    command = [sys.executable, "-m", "holdfast.cli.main", "slow-queries", url, "--limit", "1000"]
+    told = {
+        form: subprocess.run([*command, *form.split()], capture_output=True, text=True, check=True).stdout
+        for form in ("", "--json", "--csv")
+    }
+    (line,) = [line for line in told[""].splitlines() if line.endswith(": SELECT ? AS of_the_command")]
+    assert line.startswith("the server ")
+    (row,) = [row for row in json.loads(told["--json"]) if row["sql"] == "SELECT ? AS of_the_command"]
+    assert (row["source"], row["server_calls"], row["process_calls"], row["process_p95"]) == (
+        "server",
+        1,
+        None,
+        None,
+    )
+    rows = csv.DictReader(io.StringIO(told["--csv"]))
+    (same,) = [row for row in rows if row["sql"] == "SELECT ? AS of_the_command"]
+    assert (same["source"], same["server_calls"], same["process_p95"]) == ("server", "1", "")
 
 
 def test_of_others_it_is_known_what_this_user_may_see(counting: servers.Server) -> None:
