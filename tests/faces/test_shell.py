@@ -75,7 +75,9 @@ def test_a_statement_ends_at_its_own_semicolon(lexicon: Any) -> None:
 
 def test_a_terminal_completes_shows_transactions_and_is_interrupted(filled: str, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with Terminal("shell", filled, "--write", env={"XDG_STATE_HOME": str(state), "PAGER": "cat"}) as terminal:
+    with Terminal(
+        "shell", filled, "--write", columns=160, env={"XDG_STATE_HOME": str(state), "PAGER": "cat"}
+    ) as terminal:
         terminal.wait_for("help says more")
         terminal.wait_for(">")
         terminal.type("select model from ru\t")
