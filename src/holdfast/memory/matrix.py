@@ -24,6 +24,14 @@ _NOISE = 1e-5
 _AT_ONCE = 512
 
 
+def product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """``left @ right`` of finite numbers."""
+    # OpenBLAS may also compute with what lies beside them, and NumPy warns of that (numpy/numpy#24067).
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        found: NDArray[Any] = left @ right
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """The vectors of a tenant, each of length one, with the numbers and the ids of their memories."""
@@ -46,7 +54,7 @@ class Matrix:
         if places is not None:
             some = places[some]
         exact = self.directions[some].astype(np.float64)
-        distances = 1.0 - (exact @ asked) / np.linalg.norm(exact, axis=1)
+        distances = 1.0 - product(exact, asked) / np.linalg.norm(exact, axis=1)
         found = sorted(zip(distances.tolist(), some.tolist(), strict=True), key=self._order)
         return [(int(self.numbers[place]), distance) for distance, place in found[:count]]
 
@@ -63,10 +71,10 @@ class Matrix:
 
     def _likeness(self, asked: Vector, places: NDArray[np.int64] | None) -> Vector:
         if places is None:
-            return self.directions @ asked
+            return product(self.directions, asked)
         if len(places) * _SPARSE < len(self.numbers):
-            return self.directions[places] @ asked
-        found: Vector = (self.directions @ asked)[places]
+            return product(self.directions[places], asked)
+        found: Vector = product(self.directions, asked)[places]
         return found
 
 

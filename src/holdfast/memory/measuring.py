@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.errors import InvalidQuery
+from holdfast.memory.matrix import product
 from holdfast.memory.records import Vector
 from holdfast.memory.sql_store import SQLStore
 
@@ -106,7 +107,7 @@ def _bounds(
         last, count = rows[-1][0], count + len(rows)
         some = np.array([vector for _, vector in rows], dtype=np.float64)
         some /= np.linalg.norm(some, axis=1, keepdims=True)
-        best = np.sort(np.hstack([best, 1.0 - asked @ some.T]), axis=1)[:, :k]
+        best = np.sort(np.hstack([best, 1.0 - product(asked, some.T)]), axis=1)[:, :k]
     return best[:, -1], count
 
 
