@@ -91,7 +91,7 @@ def test_a_memory_by_its_name(typed: Typed, url: str) -> None:
         assert [hit.record.text for hit in memory.query_text("tea")] == ["Ada drinks tea"]
     with holdfast.connect(url) as db:
         assert not db.table_exists("runs")
-        assert db._executor.scalar("SELECT count(*) FROM hf_sync_3_feed") > 0
+        assert db.table_exists("hf_sync_5_feed")
     for database in (url, "ada.db"):
         with pytest.raises(SystemExit):
             main.run(["memory", "erase", "default", "--yes", "--db", database])
