@@ -100,7 +100,7 @@ def table_sizes(run: Run) -> dict[str, int]:
         return {}
     rows = run(
         "SELECT s.tbl_name, sum(d.pgsize) FROM dbstat AS d JOIN sqlite_schema AS s ON s.name = d.name "
-        "WHERE d.aggregate GROUP BY s.tbl_name"
+        "WHERE d.aggregate = TRUE GROUP BY s.tbl_name"
     ).fetchall()
     return dict(rows)
 
