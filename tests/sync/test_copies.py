@@ -128,3 +128,19 @@ def test_a_copy_that_is_killed_while_it_takes_a_name(make: Make, moment: str) ->
         assert world.hub.run("SELECT count(*) FROM hf_sync_cursors") == [(2,)]
     finally:
         world.close()
+
+
+def test_a_row_that_was_never_sent_is_each_copys_own(make: Make) -> None:
+    """Removed from one of two copies, it is still the other's, and comes back with it."""
+    world = make()
+    one = world.add()
+    world.write("r0", "k0", "insert")
+    world.clone(one)
+    copy = world.replicas[-1]
+    world.write(copy.name, "k0", "delete")
+    world.round(copy), world.round(one)
+    try:
+        world.check_quiet()
+        assert list(world.rows(world.hub)) == list(world.rows(copy.place)) == ["k0"]
+    finally:
+        world.close()

@@ -232,7 +232,8 @@ class Model:
     may_return: set[str] = field(default_factory=set)
     """Values that a replica brought to a hub which had been put back."""
 
-    def note(self, site: str, key: str, before: Row | None, after: Row | None) -> None:
+    def note(self, site: str, key: str, before: Row | None, after: Row | None) -> str:
+        """Return the number of the write."""
         number = next(_numbers)
         if after is None:
             assert before is not None
@@ -240,13 +241,14 @@ class Model:
             self.removed[op] = Said(site, key, "born", str(before["born"]), number)
             for column in COLUMNS:
                 self.replaced[str(before[column])].add(op)
-            return
+            return op
         for column in COLUMNS:
             value = str(after[column])
             if before is None or before[column] != value:
                 self.said[value] = Said(site, key, column, value, number)
                 if before is not None:
                     self.replaced[str(before[column])].add(value)
+        return f"w{number}"
 
     def is_replaced(self, value: str) -> bool:
         return any(op not in self.void for op in self.replaced[value])
@@ -462,10 +464,20 @@ class World:
 
     def _note(self, site: str, key: str, before: Row | None, after: Row | None) -> None:
         if before is not None and after is not None and before["born"] != after["born"]:
-            self.model.note(site, key, before, None)
+            self._note_removed(site, key, before)
             before = None
-        if before is not None or after is not None:
+        if before is not None and after is None:
+            self._note_removed(site, key, before)
+        elif after is not None:
             self.model.note(site, key, before, after)
+
+    def _note_removed(self, site: str, key: str, row: Row) -> None:
+        op = self.model.note(site, key, row, None)
+        if site != "hub" and row["born"] not in self._known_at_hub():
+            # What was never sent is each copy's own: nobody can tell the other that one was removed.
+            others = (other.place for other in self.replicas if other.name != site)
+            if any(self.rows(place).get(key, {}).get("born") == row["born"] for place in others):
+                self.model.excused.add(op)
 
     def _steps(self, key: str, before: Row | None, kind: str) -> list[tuple[str, tuple[Any, ...]]]:
         insert = "INSERT INTO things (id, born, a, b) VALUES (?, ?, ?, ?)"
