@@ -104,9 +104,13 @@ def test_nothing_recorded_is_said(db: holdfast.Database) -> None:
         db.slow_queries()
     with pytest.raises(InvalidQuery):
         db.slow_queries(source="everywhere")
-    with pytest.raises(NotSupported):
+    with pytest.raises(NotSupported, match=r"db\.slow_queries"):
         db.slow_queries(source="server")
     db.record_queries()
+    for limit in (-1, True, "20", 2.0):
+        with pytest.raises(InvalidQuery, match="limit"):
+            db.slow_queries(limit)  # type: ignore[arg-type]
+    assert db.slow_queries(0) == []
     db.query("SELECT 1")
     assert [query.sql for query in db.slow_queries() if query.sql == "SELECT ?"] == ["SELECT ?"]
     db.record_queries(False)

@@ -141,12 +141,15 @@ def slow_queries(
     """What the process and the server know, or one of them."""
     if source not in (None, *SOURCES):
         raise InvalidQuery(f"unknown source {source!r}", hint=did_you_mean(str(source), SOURCES, "sources"))
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise InvalidQuery("limit must be a whole number from 0 on, or None for all")
     known = None if source == "process" else _of_server(executor)
     if source == "server":
         if known is None:
             raise NotSupported(
-                "this server keeps no statistics of statements",
-                hint="have it load pg_stat_statements and run CREATE EXTENSION pg_stat_statements",
+                "this database keeps no statistics of the statements of all programs",
+                hint="a PostgreSQL server does that once it loads pg_stat_statements and CREATE EXTENSION "
+                "pg_stat_statements was run; db.slow_queries() says what a program ran itself",
             )
         log = None
     if log is None and known is None:
