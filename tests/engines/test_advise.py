@@ -121,7 +121,7 @@ def test_what_is_no_query_is_not_run(shop: holdfast.Database, sql: str) -> None:
     assert [index["name"] for index in shop.list_indexes("people") if not index["primary_key"]] == []
 
 
-@pytest.mark.parametrize("workload", ["SELECT 1", [None], [5], [b"SELECT 1"]])
+@pytest.mark.parametrize("workload", ["SELECT 1", 3, [None], [5], [b"SELECT 1"]])
 def test_a_workload_is_a_list_of_texts(db: holdfast.Database, workload: Any) -> None:
     with pytest.raises(InvalidQuery, match="list of statements"):
         db.suggest_indexes(workload)

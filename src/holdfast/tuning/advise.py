@@ -67,7 +67,7 @@ def suggest(
 
 def _asked(executor: Executor, workload: Iterable[str | Asked]) -> dict[str, Asked]:
     """Each kind of statement, with how often it is asked."""
-    if isinstance(workload, (str, bytes)):
+    if isinstance(workload, (str, bytes)) or not isinstance(workload, Iterable):
         raise InvalidQuery("the workload is a list of statements, each a text")
     asked: dict[str, Asked] = {}
     given = list(workload)
