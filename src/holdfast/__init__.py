@@ -114,9 +114,10 @@ def PostgreSQL(  # noqa: N802
 
 def inspect(db: Database) -> Inspector:
     """Look into a database: keys, foreign keys, indexes, CREATE texts, and a diagram of it all."""
+    from holdfast.database import executor_of
     from holdfast.inspection import Inspector
 
-    return Inspector(db._executor)
+    return Inspector(executor_of(db))
 
 
 def copy_database(
@@ -143,10 +144,16 @@ def copy_database(
         ValueRefused: for a value the target cannot hold, such as NaN on SQLite, with ``row_number``.
         DatabaseError: if the copy does not hold what the source does; nothing is kept.
     """
+    from holdfast.database import executor_of
     from holdfast.transfer import copy
 
     return copy.copy_database(
-        source._executor, target._executor, tables, exclude=exclude, dry_run=dry_run, progress=progress
+        executor_of(source),
+        executor_of(target),
+        tables,
+        exclude=exclude,
+        dry_run=dry_run,
+        progress=progress,
     )
 
 
@@ -177,10 +184,11 @@ def diff(
     Raises:
         TableNotFound: if neither side has a table of ``tables`` or ``exclude``.
     """
+    from holdfast.database import executor_of
     from holdfast.transfer.diff import diff as compare
 
     return compare(
-        a._executor, b._executor, tables, exclude=exclude, limit=limit, rows=rows, progress=progress
+        executor_of(a), executor_of(b), tables, exclude=exclude, limit=limit, rows=rows, progress=progress
     )
 
 

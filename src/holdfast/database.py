@@ -21,7 +21,7 @@ from holdfast.core.where import OrderBy, Where
 from holdfast.engines.base import UNSET
 from holdfast.engines.names import check_identifier
 from holdfast.engines.registry import engine_for
-from holdfast.errors import ClosedError, Error
+from holdfast.errors import ClosedError, Error, InvalidQuery
 from holdfast.settings import Target
 
 if TYPE_CHECKING:
@@ -1418,7 +1418,7 @@ class Database:
 
         return diff(
             self._executor,
-            other._executor,
+            executor_of(other),
             tables,
             exclude=exclude,
             limit=limit,
@@ -1662,6 +1662,20 @@ def _frame(result: Result) -> pd.DataFrame:
     from holdfast.io import frames
 
     return frames.result_to_dataframe(result)
+
+
+def executor_of(db: Database) -> Executor:
+    """What runs the statements of a database.
+
+    Raises:
+        InvalidQuery: if it is none, but a path for example.
+    """
+    if not isinstance(db, Database):
+        raise InvalidQuery(
+            f"{type(db).__name__!r} is not an open database",
+            hint="holdfast.connect() opens one, by path or URL",
+        )
+    return db._executor
 
 
 def open_database(

@@ -271,6 +271,18 @@ def test_all_that_differ_are_counted_and_the_first_are_given(
             lite.diff(db, limit=limit)  # type: ignore[arg-type]
 
 
+def test_what_is_no_open_database_is_refused(lite: holdfast.Database) -> None:
+    for call in (
+        lambda: holdfast.diff(lite, "runs.db"),
+        lambda: holdfast.diff("runs.db", lite),
+        lambda: lite.diff("runs.db"),
+        lambda: holdfast.copy_database(lite, "runs.db"),
+        lambda: holdfast.inspect("runs.db"),
+    ):
+        with pytest.raises(InvalidQuery, match="an open database"):
+            call()
+
+
 # Schemas
 
 
