@@ -606,7 +606,11 @@ class Database:
         health.wait_until_ready(self._executor, timeout)
 
     def close(self) -> None:
-        """Give all connections back. A transaction that is still open is rolled back. Twice is harmless."""
+        """Give all connections back. A transaction that is still open is rolled back. Twice is harmless.
+
+        What another thread is in the middle of comes to its end: a statement, or a transaction, which is
+        rolled back when its block is left. What that thread asks for next raises :class:`ClosedError`.
+        """
         self._executor.close()
 
     def __enter__(self) -> Database:

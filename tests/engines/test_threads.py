@@ -294,26 +294,56 @@ def test_two_databases_in_memory_are_two(memory: Database) -> None:
 
 
 CLOSED_UNDER_LOAD = """
-import sys, threading, time
+import sys, tempfile, threading, time
+from pathlib import Path
 import holdfast
+
+NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+NUMBERS += " SELECT i, '" + "x" * 500 + "' AS text FROM n"
+
+def transactions(db):
+    with db.transaction():
+        db.insert("t", {"v": 1})
+        db.insert("t", {"v": 2})
+        db.select("t", limit=50)
+
+def queries(db):
+    db.query(NUMBERS)
+
+def streams(db):
+    for row in db.stream(NUMBERS, batch_size=100):
+        pass
+
+def columns(db):
+    db.to_arrow(NUMBERS)
+
+def imports(db):
+    db.insert_many("t", ({"v": n} for n in range(2000)))
+
+def schema(db):
+    db.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER)")
+    db.get_columns("t")
+    db.list_indexes("t")
+    str(db.summary)
+
+def backups(db):
+    with tempfile.TemporaryDirectory() as folder:
+        db.backup_database(Path(folder) / "all.sql")
 
 def work(db):
     try:
         while True:
-            with db.transaction():
-                db.insert("t", {"v": 1})
-                db.insert("t", {"v": 2})
-                db.select("t", limit=50)
+            globals()[sys.argv[2]](db)
     except holdfast.Error:
         pass
 
-for _ in range(5):
+for _ in range(15):
     db = holdfast.connect(sys.argv[1])
     db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "INTEGER"}, if_not_exists=True)
     threads = [threading.Thread(target=work, args=(db,)) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    time.sleep(0.03)
     db.close()
     for thread in threads:
         thread.join()
@@ -323,9 +353,13 @@ for _ in range(5):
 """
 
 
-def test_closing_while_other_threads_work_breaks_nothing(url: str) -> None:
-    done = subprocess.run([sys.executable, "-c", CLOSED_UNDER_LOAD, url], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize(
+    "work", ["transactions", "queries", "streams", "columns", "imports", "schema", "backups"]
+)
+def test_closing_while_other_threads_work_breaks_nothing(url: str, work: str) -> None:
+    run = [sys.executable, "-c", CLOSED_UNDER_LOAD, url, work]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_closing_ends_what_another_thread_left_open(db: Database, url: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.core import recovery
 from holdfast.core.health import Tally
+from holdfast.core.kept import Kept
 from holdfast.core.pointing import mark
 from holdfast.core.recording import Recorder, counted, kind_of, recorded
 from holdfast.core.reread import suggest
@@ -223,14 +224,13 @@ class Executor:
         own = getattr(self._local, "session", None)
         for session in list(self._sessions):
             session.ready = False
-            session.stack.clear()
-            # sqlite3 crashes if a connection is closed while another thread is in one of its calls, and libpq
-            # gives the answer that one thread waits for to the other, which sent a ROLLBACK; without its
-            # owner's hold on it, it goes back to the pool by itself, at once or when that call is done.
-            if not self.engine.connect.is_alive(session.raw):
-                session.lease.drop()
-            elif session is own:
-                session.lease.close()
+            # sqlite3 and libpq crash if a connection is closed while another thread is in one of its calls;
+            # without its owner's hold on it, it goes back to the pool by itself, at once or when that call
+            # is done.
+            if session is own:
+                session.stack.clear()
+                is_alive = self.engine.connect.is_alive(session.raw)
+                session.lease.close() if is_alive else session.lease.drop()
             del session
         del own
         self._local = threading.local()
@@ -358,8 +358,9 @@ class Executor:
             raise
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> Cursor:
-        """Run one statement in neutral text."""
-        return self.send(self.native(sql), params)
+        """Run one statement in neutral text and read all of its rows, if it has any."""
+        kept: Cursor = self.fetch(self.native(sql), params, Kept)
+        return kept
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement in neutral text and read all of its rows as tuples."""
@@ -544,7 +545,8 @@ class Executor:
         if native not in types:
             if len(types) > 1000:
                 types.clear()
-            types[native] = self.engine.catalog.result_types(self.driver_connection(), native, cursor)
+            session = self.session()
+            types[native] = self.engine.catalog.result_types(session.raw, native, cursor)
         return types[native]
 
     def keep(self, key: Any, plan: T) -> T:

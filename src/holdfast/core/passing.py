@@ -6,33 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from holdfast.core.executor import Executor, Lasts, _all
+from holdfast.core.kept import Kept
 from holdfast.engines.base import Cursor
 
 T = TypeVar("T")
-
-
-class Kept:
-    """What a cursor had to say, once its connection is closed."""
-
-    def __init__(self, cursor: Cursor) -> None:
-        self.rowcount = cursor.rowcount
-        self.description = cursor.description
-        self.lastrowid = getattr(cursor, "lastrowid", None)
-        self._rows: list[Any] = [] if self.description is None else cursor.fetchall()
-
-    def fetchone(self) -> Any:
-        return self._rows.pop(0) if self._rows else None
-
-    def fetchmany(self, size: int = 1, /) -> list[Any]:
-        taken, self._rows = self._rows[:size], self._rows[size:]
-        return taken
-
-    def fetchall(self) -> list[Any]:
-        taken, self._rows = self._rows, []
-        return taken
-
-    def close(self) -> None:
-        """There is nothing to close."""
 
 
 class PassingExecutor(Executor):

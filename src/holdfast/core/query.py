@@ -295,12 +295,16 @@ def _probed(
     text, values = positional(sql, params, lexicon=executor.engine.lexicon)
     encoded = [executor.engine.types.param(value) for value in values]
     inner = text.rstrip().rstrip(";")
+    native = executor.native(inner)
     cursor = executor.run(f"SELECT * FROM ({inner}\n) AS probed LIMIT 0", encoded)
-    names = [item[0] for item in cursor.description or ()]
-    types = executor.result_types(executor.native(inner), cursor)
+    names, types = _named(cursor), executor.result_types(native, cursor)
     if any(_RENAMED.search(name) for name in names):
-        names = [item[0] for item in executor.run(inner, encoded).description or ()]
+        names = executor.fetch(native, encoded, _named)
     return inner, encoded, names, types
+
+
+def _named(cursor: Cursor) -> list[str]:
+    return [item[0] for item in cursor.description or ()]
 
 
 def stream(
