@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -34,7 +37,7 @@ def together(*jobs: Callable[[], Any]) -> list[Any]:
         return job()
 
     with ThreadPoolExecutor(len(jobs)) as pool:
-        return [future.result(60) for future in [pool.submit(run, job) for job in jobs]]
+        return [future.result(600) for future in [pool.submit(run, job) for job in jobs]]
 
 
 def in_a_thread(job: Callable[[], Any]) -> Any:
@@ -293,6 +296,62 @@ def test_two_databases_in_memory_are_two(memory: Database) -> None:
         assert second.list_tables() == []
 
 
+class Lingering(WeakSet[Any]):
+    """Takes its time to be read, and says when it is."""
+
+    def __init__(self, reading: threading.Event) -> None:
+        super().__init__()
+        self._reading = reading
+
+    def __iter__(self) -> Iterator[Any]:
+        for each in super().__iter__():
+            self._reading.set()
+            time.sleep(0.3)
+            yield each
+
+
+def test_a_thread_that_comes_while_another_changes_a_table_stops_neither(t: Database) -> None:
+    reading, kept = threading.Event(), list(t._executor._sessions)
+    t._executor._sessions = Lingering(reading)
+    t._executor._sessions.update(kept)
+    together(lambda: t.add_column("t", "extra", int), lambda: reading.wait(120) and t.count("t"))
+    assert t.get_columns("t")[-1]["name"] == "extra"
+
+
+FORKED_MEANWHILE = """
+import os, sys, threading, holdfast
+db = holdfast.connect(sys.argv[1])
+lock = {"knowledge": db._executor._knowing, "tally": db._executor.tally._lock}[sys.argv[2]]
+taken, ended = threading.Event(), threading.Event()
+
+def hold():
+    with lock:
+        taken.set()
+        ended.wait()
+
+threading.Thread(target=hold).start()
+taken.wait()
+pid = os.fork()
+if not pid:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    os._exit(3 if db.health().is_ok else 4)
+timer = threading.Timer(60, os.kill, [pid, 9])
+timer.start()
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+timer.cancel()
+ended.set()
+db.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("lock", ["knowledge", "tally"])
+def test_a_child_of_a_fork_does_not_wait_for_a_thread_that_it_lacks(url: str, lock: str) -> None:
+    run = [sys.executable, "-W", "ignore", "-c", FORKED_MEANWHILE, url, lock]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("3\n", "")
+
+
 CLOSED_UNDER_LOAD = """
 import sys, tempfile, threading, time
 from pathlib import Path
@@ -376,7 +435,9 @@ def test_closing_ends_what_another_thread_left_open(db: Database, url: str) -> N
     thread.start()
     begun.wait()
     db.close()
-    with holdfast.connect(url, timeout=1) as other:
-        assert other.insert("t", {"id": 1}) == 1
-    end.set()
-    thread.join()
+    try:
+        with holdfast.connect(url) as other:
+            assert other.insert("t", {"id": 1}) == 1
+    finally:
+        end.set()
+        thread.join()

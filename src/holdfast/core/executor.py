@@ -92,7 +92,8 @@ class Executor:
         self.native = lru_cache(maxsize=4096)(self._native)
         self._known = Known()
         self._is_unsettled = False
-        self._forgetting = threading.Lock()
+        # What is collected as garbage meanwhile may ask for it again.
+        self._knowing = threading.RLock()
         self._local = threading.local()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._driver_error = engine.connect.driver_error
@@ -128,7 +129,11 @@ class Executor:
         lease = self._connected(self.pauses() if waiting is None else waiting)
         session = Session(lease, *self.engine.connect.hold(lease.raw))
         self._local.session = session
-        self._sessions.add(session)
+        with self._knowing:
+            self._sessions.add(session)
+            if lease.entry.changes != self._changes:
+                # The schema changed since the pool gave the connection out, and nobody could tell this one.
+                session.stale, session.ready = True, False
         if not self._open:
             # Closed while this connection was made, and not seen by what closed the others.
             self.discard(session)
@@ -175,7 +180,7 @@ class Executor:
         if self._alchemy is None:
             from holdfast.core.sharing import engine_over
 
-            with self._forgetting:
+            with self._knowing:
                 if self._alchemy is None:
                     url = self._opened.url()
                     self._alchemy = engine_over(self.pool, url, self._shared_session)
@@ -222,7 +227,7 @@ class Executor:
             return
         self._open = False
         own = getattr(self._local, "session", None)
-        for session in list(self._sessions):
+        for session in self._all_sessions():
             session.ready = False
             # sqlite3 and libpq crash if a connection is closed while another thread is in one of its calls;
             # without its owner's hold on it, it goes back to the pool by itself, at once or when that call
@@ -242,6 +247,9 @@ class Executor:
         """Forget every connection without touching it: they belong to the parent of a fork."""
         _kept_after_fork.extend((self._local, *self._sessions))
         self.pool.abandon()
+        # Another thread, which the child lacks, may have had these.
+        self._knowing = threading.RLock()
+        self.tally.forked()
         for session in self._sessions:
             session.disown()
         self._local = threading.local()
@@ -557,20 +565,25 @@ class Executor:
         plans[key] = plan
         return plan
 
+    def _all_sessions(self) -> list[Session]:
+        # Not while another thread adds its own.
+        with self._knowing:
+            return list(self._sessions)
+
     def forget(self) -> None:
         """Drop what is known of the schema; called after whatever may have changed it.
 
         Until it commits, only the transaction that changed the schema may believe what it sees.
         """
         own = self._shared_session()
-        with self._forgetting:
+        with self._knowing:
             self._changes += 1
             if own is not None:
                 own.known = Known()
             else:
                 self._known = Known()
-            self._is_unsettled = any(session.known is not None for session in list(self._sessions))
-        for session in [own] if own is not None else list(self._sessions):
+            self._is_unsettled = any(session.known is not None for session in self._all_sessions())
+        for session in [own] if own is not None else self._all_sessions():
             session.stale, session.ready = True, False
 
 

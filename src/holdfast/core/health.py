@@ -48,9 +48,13 @@ class Tally:
     """Counts what was tried again, and remembers the last error; shared by all threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.forked()
         self._counts: Counter[str] = Counter()
         self.last_error: dict[str, Any] | None = None
+
+    def forked(self) -> None:
+        """In the child, which lacks the thread that may have the lock."""
+        self._lock = threading.Lock()
 
     def count(self, kind: str, error: BaseException | None, *, level: int = logging.WARNING) -> None:
         """Count a retry of this ``kind`` and log it, with no more of ``error`` than its class."""

@@ -167,7 +167,8 @@ class Pool:
 
     def close(self) -> None:
         """Close what nobody has, and what others have when they give it back."""
-        self._is_open = False
+        with self._free:
+            self._is_open = False
         self.clear()
 
     def abandon(self) -> None:
