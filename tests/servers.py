@@ -34,10 +34,15 @@ FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "60", "sha
 
 
 def unmount(folder: Path) -> None:
-    """Take a file system away once nobody uses it any more: one that was stopped may still end."""
-    deadline = time.monotonic() + 60
-    while subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode:
-        assert time.monotonic() < deadline, f"{folder} is still in use"
+    """Take a file system away once nobody uses it any more."""
+    until_unused(["umount", str(folder)])
+
+
+def until_unused(command: list[str]) -> None:
+    """Run what a file system in use refuses until it does not: a process that was stopped may still end."""
+    deadline = time.monotonic() + 120
+    while (done := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+        assert time.monotonic() < deadline, done.stderr
         time.sleep(0.1)
 
 
@@ -138,13 +143,13 @@ def debian_server() -> Server:
 
 @contextmanager
 def server_at(
-    port: int = 5432,
+    port: int | None = None,
     *,
     user: str = "researcher",
     password: str = "secure_password",
     dbname: str = "research_db",
 ) -> Iterator[Server]:
-    """A server of its own on ``port`` for programs that name it, with one database that ``user`` owns."""
+    """A server of its own, on ``port`` for programs that name it, with one database that ``user`` owns."""
     programs = debian_bin() or embedded.bin_directory()
     if programs is None:
         raise LookupError("there is no PostgreSQL on this machine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import math
@@ -41,6 +42,7 @@ class Terminal:
         )
         os.close(theirs)
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.code: int | None = None
 
     def __enter__(self) -> Terminal:
@@ -87,8 +89,8 @@ class Terminal:
         if not select.select([self.ours], [], [], 1)[0]:
             return ""
         with contextlib.suppress(OSError):  # Linux says so when the other side is closed
-            if chunk := os.read(self.ours, 65536).decode(errors="replace"):
-                return chunk
+            if chunk := os.read(self.ours, 65536):
+                return self._decoder.decode(chunk)
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -32,21 +33,25 @@ def served(url: str, **options: object) -> Iterator[str]:
 
 @contextmanager
 def running(app: FastAPI) -> Iterator[str]:
-    port = servers.free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host=servers.HOST, port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
-        yield f"http://{servers.HOST}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    # Listening already: a free port that is told to a server may be somebody else's by then.
+    with socket.create_server((servers.HOST, 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://{servers.HOST}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 class Client(httpx.Client):
-    """A client that logs in."""
+    """A client that logs in, and is as patient as a busy machine needs."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"timeout": 120, **options})
 
     def login(self, email: str, password: str = PASSWORD) -> Client:
         answer = self.post("/login", data={"username": email, "password": password})

@@ -71,7 +71,7 @@ def sent(operation: Any, mode: GenerationMode, ids: dict[str, str], headers: Any
 def fuzz(url: str, db: holdfast.Database, many: int) -> set[int]:
     """The statuses of all answers."""
     crud.users.create(db, {"email": "boss@example.org", "password": PASSWORD, "is_superuser": True})
-    with served(url) as place, Client(base_url=place, timeout=60) as client:
+    with served(url) as place, Client(base_url=place) as client:
         client.login("boss@example.org")
         ids = {name: path.rpartition("/")[2] for name, path in everything(client).items()}
         other = {"email": "other@example.org", "password": PASSWORD}

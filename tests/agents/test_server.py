@@ -47,7 +47,7 @@ def site(app: holdfast.Database, url: str) -> Iterator[Site]:
     for email in (BOSS, ADA, BOB):
         crud.users.create(app, {"email": email, "password": PASSWORD, "is_superuser": email == BOSS})
     with served(url) as place:
-        clients = [Client(base_url=place, timeout=120) for _ in range(4)]
+        clients = [Client(base_url=place) for _ in range(4)]
         for client, email in zip(clients, (BOSS, ADA, BOB), strict=False):
             client.login(email)
         yield Site(place, app, *clients)
@@ -275,7 +275,7 @@ def own_server(engine_name: str) -> Iterator[servers.Server]:
 def test_while_the_database_is_away_it_says_so_and_then_goes_on(own_server: servers.Server) -> None:
     url = own_server.url()
     own_server.stop()
-    with served(url, reconnect_timeout=0.2) as place, Client(base_url=place, timeout=120) as client:
+    with served(url, reconnect_timeout=0.2) as place, Client(base_url=place) as client:
         first = client.get("/health")
         assert refused(first, 503)["detail"]
         assert int(first.headers["retry-after"]) > 0
@@ -311,7 +311,7 @@ def test_a_crash_of_the_database_under_load_loses_nothing_that_was_acknowledged(
     ends = time.monotonic() + 12
 
     def work(number: int, place: str) -> None:
-        with Client(base_url=place, timeout=60) as client:
+        with Client(base_url=place) as client:
             client.login(ADA)
             for one in itertools.count():
                 name = f"{number} {one}"

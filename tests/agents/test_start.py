@@ -105,7 +105,7 @@ def test_an_absent_server_is_waited_for_and_named(folder: Path) -> None:
 
 
 def test_a_server_that_comes_later_is_waited_for(folder: Path) -> None:
-    with servers.server_at(servers.free_port(), user="app", dbname="app") as server:
+    with servers.server_at(user="app", dbname="app") as server:
         url = f"postgresql://app:secure_password@{servers.HOST}:{server.port}/app"
         server.stop()
         starting = threading.Timer(1.0, server.start)

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
+import servers
 from holdfast import errors
 from holdfast.types.array import BLOCK, MARK, frame
 
@@ -577,7 +578,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path):
             assert db.execute("PRAGMA integrity_check").scalar() == "ok"
             db.save_array("arrays", LARGE[:9], "after")
     finally:
-        subprocess.run(["umount", small], check=True)
+        servers.unmount(small)
 
 
 def test_an_interrupt_while_many_are_saved_keeps_none(db):

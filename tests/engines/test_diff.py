@@ -233,7 +233,7 @@ tables_of = st.dictionaries(
 )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(one=tables_of, other=tables_of, has_key=st.booleans())
 def test_it_finds_what_python_finds(
     lite: holdfast.Database, db: holdfast.Database, one: Any, other: Any, has_key: bool

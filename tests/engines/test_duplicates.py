@@ -279,7 +279,11 @@ def test_a_kill_leaves_all_rows_and_memory_stays_flat(db, url, has_key):
 values = st.one_of(st.none(), st.integers(-2, 2))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rows=st.lists(st.tuples(values, values), max_size=12), keep=st.sampled_from(["first", "last"]))
 def test_what_is_left_is_what_python_leaves(db, rows, keep):
     db.drop_table("t", if_exists=True)

@@ -182,7 +182,10 @@ def test_killed_while_starting(directory: Path, users: Any, delay: float) -> Non
 
 def test_killed_while_its_initdb_is_at_work(directory: Path, users: Any) -> None:
     process = users(directory)
-    wait_until(lambda: any((directory / ".holdfast").glob("new*/PG_VERSION")))
+    # Or all is done: who looks may have been away for so long.
+    wait_until(
+        lambda: any((directory / ".holdfast").glob("new*/PG_VERSION")) or (directory / "PG_VERSION").exists()
+    )
     process.kill()
     process.wait()
     # That initdb goes on beside ours.
@@ -226,15 +229,16 @@ def test_a_forked_child_keeps_the_server(directory: Path) -> None:
     child.wait()
     server.release()
     assert postmaster(directory), "the child still uses it"
+    assert child.stdin
+    child.stdin.write(b"go on\n")
+    child.stdin.close()
     assert os.read(reader, 20) == b"child: 1"
     os.close(reader)
     wait_until(lambda: postmaster(directory) is None)
-    assert child.stdin
-    child.stdin.close()
 
 
 FORK = """
-import os, sys, time
+import os, sys
 from pathlib import Path
 import psycopg
 from holdfast.engines.postgres import embedded
@@ -243,7 +247,7 @@ pipe = int(sys.argv[2])
 if os.fork():
     os.write(pipe, b"parent")
     os._exit(0)
-time.sleep(0.7)
+sys.stdin.readline()
 with psycopg.connect(**server.conninfo()) as connection:
     os.write(pipe, b"child: %d" % connection.execute("SELECT 1").fetchone()[0])
 """

@@ -111,7 +111,7 @@ with holdfast.connect(sys.argv[1]) as db:
         subprocess.Popen([sys.executable, "-c", script, url], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [process.communicate(timeout=60)[0] for process in running]
+    said = [process.communicate(timeout=600)[0] for process in running]
     assert len(set(said)) == 1
     assert said[0].startswith("[")
     assert t.count("t") == 10

@@ -207,7 +207,7 @@ def test_a_database_that_is_forgotten_closes_its_connections(url: str) -> None:
     with db.engine.connect() as connection:
         raws = [db._executor.driver_connection(), connection.connection.driver_connection]
     del db, connection
-    for _ in range(100):
+    for _ in range(600):
         gc.collect()
         if not any(is_open(raw) for raw in raws):
             break

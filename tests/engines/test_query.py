@@ -339,12 +339,12 @@ def test_a_slow_reader_is_not_cut_off_by_the_time_a_statement_may_take(
 ) -> None:
     if engine_name == "sqlite":
         pytest.skip("SQLite has no such limit")
-    db.execute("ALTER ROLE CURRENT_USER SET statement_timeout = '250ms'")
+    db.execute("ALTER ROLE CURRENT_USER SET statement_timeout = '1s'")
     try:
         with holdfast.connect(url) as limited:
             rows = limited.stream("SELECT repeat('x', 1000) AS x, i FROM generate_series(1, 50000) AS i")
             assert next(rows)["i"] == 1
-            time.sleep(0.5)
+            time.sleep(2)
             assert sum(1 for _ in rows) == 49_999
     finally:
         db.execute("ALTER ROLE CURRENT_USER RESET statement_timeout")

@@ -53,7 +53,7 @@ def child(url: str, path: Path) -> subprocess.Popen:
 
 
 def until_done(db: holdfast.Database, path: Path) -> int:
-    for _ in range(50):
+    for _ in range(600):
         try:
             return db.load("t", path, resume=True)
         except errors.SerializationFailure:

@@ -826,7 +826,7 @@ def test_a_lock_of_another_process_is_waited_for_up_to_the_timeout(
             started = time.monotonic()
             with pytest.raises(DatabaseBusy) as caught:
                 write()
-            assert 0.4 < time.monotonic() - started < 5
+            assert 0.4 < time.monotonic() - started < 25, "not the 30 s that are the default"
             assert isinstance(caught.value, TimeoutError)
             assert values(db) == ["mine"], "reading does not wait"
         let_go(holder)

@@ -324,7 +324,7 @@ def test_a_reader_that_has_seen_enough_causes_no_traceback(tmp_path):
         program.stdout.close()
         assert program.stderr.read() == b""
         program.stderr.close()
-        program.wait(60)
+        program.wait(300)
 
 
 def test_a_terminal_gets_a_drawn_table_and_no_control_characters(tmp_path):
@@ -353,7 +353,7 @@ def on_terminal(*arguments: str) -> str:
             break
         shown += chunk
     os.close(ours)
-    assert program.wait(60) == 0
+    assert program.wait(300) == 0
     return shown.decode()
 
 
@@ -368,14 +368,16 @@ def test_a_terminal_shows_the_words_of_a_search_in_colour(tmp_path: Path) -> Non
 
 
 def test_the_program_starts_quickly():
-    best = min(_processor_seconds("--version") for _ in range(5))
-    assert best < 0.3
+    python = [sys.executable, "-c", ""]
+    both = [(_processor_seconds([*PROGRAM, "--version"]), _processor_seconds(python)) for _ in range(7)]
+    program, bare = map(min, zip(*both, strict=True))
+    assert program < 20 * bare, "about seven times what Python itself takes"
 
 
-def _processor_seconds(*arguments: str) -> float:
+def _processor_seconds(command: list[str]) -> float:
     """What a process costs; its duration also depends on what else the machine does."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert run(*arguments).returncode == 0
+    subprocess.run(command, capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -144,9 +144,9 @@ def server_on_5432() -> Iterator[int]:
             yield 5432
             return
     except RuntimeError:
-        port = servers.free_port()
-    with servers.server_at(port):
-        yield port
+        pass
+    with servers.server_at() as server:
+        yield server.port
 
 
 def test_postgresql_block(run: Run, server_on_5432: int) -> None:

@@ -36,7 +36,7 @@ WRITES = (
     "rmdir",
     "fallocate",
 )
-SECONDS = 60
+SECONDS = 300
 
 
 @dataclass(frozen=True)

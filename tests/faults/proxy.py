@@ -118,7 +118,7 @@ class Proxy:
         self._stalled.clear()
         self.cut()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
 
     # How it is done
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+from psycopg.sql import SQL, Literal
 
 import holdfast
 import servers
@@ -100,6 +102,9 @@ def test_scratch_databases_of_dead_connections_are_dropped(
         with holdfast.connect(direct) as other:
             assert other.verify_backup(path).ok
         assert [name for (name,) in server.execute(names)] == sorted([mine, "holdfast_verify_mine"])
+    # A server notices after a moment that its client is gone.
+    while server.execute(SQL("SELECT 1 FROM pg_stat_activity WHERE pid = {}").format(Literal(pid))):
+        time.sleep(0.02)
     with holdfast.connect(direct) as other:
         assert other.verify_backup(path).ok
     assert server.execute(names) == [("holdfast_verify_mine",)]

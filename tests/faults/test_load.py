@@ -65,7 +65,7 @@ def under_load(
     told, stop = Told(), threading.Event()
     with holdfast.connect(direct) as watch:
         watch.create_table("t", {"id": "INTEGER PRIMARY KEY", "tx": int, "n": int})
-    with holdfast.connect(url, reconnect_timeout=20) as db:
+    with holdfast.connect(url, reconnect_timeout=120) as db:
         lock, given = threading.Lock(), iter(range(10**9))
 
         def numbers() -> Iterator[int]:
@@ -86,7 +86,7 @@ def under_load(
             time.sleep(0.05)
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(300)
         assert not any(thread.is_alive() for thread in threads)
         assert len(told.kept) >= before + 4, "it goes on by itself"
         assert db.health().is_ok
@@ -190,7 +190,7 @@ def test_calls_go_on_by_themselves_while_the_server_is_away_for_a_moment(
     """Single calls of a program that knows nothing of any of this: how many fail in a restart?"""
     failed: list[Error] = []
     done = 0
-    with holdfast.connect(direct, reconnect_timeout=20) as db:
+    with holdfast.connect(direct, reconnect_timeout=120) as db:
         db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
         restarting = threading.Thread(target=lambda: (time.sleep(0.2), server.restart()))
         restarting.start()

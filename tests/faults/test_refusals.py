@@ -99,7 +99,7 @@ class Small:
             self._remount("rw")
 
     def _remount(self, way: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{way}", str(self.root)], check=True)
+        servers.until_unused(["mount", "-o", f"remount,{way}", str(self.root)])
 
 
 @pytest.fixture(scope="module")

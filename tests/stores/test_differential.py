@@ -128,14 +128,22 @@ def _distance(record: Passage) -> float:
     return float(1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(acts=acts)
 def test_every_backend_answers_like_a_dict(opened: Open, acts: list[Any]) -> None:
     check(opened, acts)
 
 
 @pytest.mark.long
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(acts=acts)
 def test_every_backend_answers_like_a_dict_at_length(opened: Open, acts: list[Any]) -> None:
     check(opened, acts)

@@ -551,7 +551,7 @@ with memory.open(f"lancedb:///{folder}", user_id="ada") as store:
 def test_two_processes_write_and_search_one_folder(folder: Path) -> None:
     processes = [_run(PROCESS, folder, seed, 60) for seed in (1, 2)]
     for process in processes:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=700)
         assert (process.returncode, said) == (0, "")
     with opened(folder) as store:
         assert store.size() == 120
@@ -656,7 +656,7 @@ def child():
 
 process = multiprocessing.get_context("fork").Process(target=child)
 process.start()
-process.join(60)
+process.join(600)
 assert process.exitcode == 7, process.exitcode
 assert store.query(vector=vectors[70])[0].record.text == "t 70"
 print("all found")
@@ -665,5 +665,5 @@ print("all found")
 
 def test_a_child_after_a_fork_searches_and_writes(folder: Path) -> None:
     process = _run(FORK, folder)
-    said, noted = process.communicate(timeout=120)
+    said, noted = process.communicate(timeout=700)
     assert (process.returncode, said, noted) == (0, "all found\n", "")

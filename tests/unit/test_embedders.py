@@ -47,7 +47,7 @@ def no_pauses(monkeypatch):
 def embedder(request, server):
     kind = OpenAIEmbedder if request.param == "openai" else OllamaEmbedder
     path = "/v1/" if request.param == "openai" else ""
-    with kind("small", base_url=server.url + path, retries=3, timeout=5) as found:
+    with kind("small", base_url=server.url + path, retries=3, timeout=60) as found:
         yield found
 
 
@@ -90,13 +90,14 @@ def test_what_may_go_right_later_is_asked_again(embedder, server, no_pauses, sta
     assert all(0 <= pause <= 2e-3 for pause in no_pauses)
 
 
-@pytest.mark.parametrize("form", ["7", "date"])
+@pytest.mark.parametrize("form", ["50", "date"])
 def test_retry_after_is_honoured(embedder, server, no_pauses, form):
-    when = form if form == "7" else format_datetime(datetime.now(UTC) + timedelta(seconds=8), usegmt=True)
+    when = form if form == "50" else format_datetime(datetime.now(UTC) + timedelta(seconds=51), usegmt=True)
     server.trouble = lambda handler, number: number == 1 and not handler.answer(429, {}, Retry_After=when)
     embedder(TEXTS)
     (pause,) = no_pauses
-    assert 6 < pause <= 8
+    # The date is one before the server answers.
+    assert (50 if form == "50" else 10) <= pause <= 51
 
 
 def test_a_server_that_asks_for_an_hour_is_not_waited_for(embedder, server, no_pauses):
@@ -183,7 +184,7 @@ def _drip(handler, number):
     """Send a little now and then, without an end."""
     handler.send_response(200)
     handler.end_headers()
-    for _ in range(200):
+    for _ in range(500):
         handler.wfile.write(b" ")
         handler.wfile.flush()
         time.sleep(0.02)
@@ -191,13 +192,13 @@ def _drip(handler, number):
 
 
 @pytest.mark.parametrize(
-    "trouble", [_drip, lambda handler, number: time.sleep(1) or True], ids=["drip", "mute"]
+    "trouble", [_drip, lambda handler, number: time.sleep(4) or True], ids=["drip", "mute"]
 )
 def test_a_slow_server_is_given_up(server, trouble):
     server.trouble = trouble
     with (
-        OllamaEmbedder("m", base_url=server.url, timeout=0.2, retries=1) as embedder,
-        pytest.raises(EmbeddingFailed, match=r"within 0\.2 seconds"),
+        OllamaEmbedder("m", base_url=server.url, timeout=2, retries=1) as embedder,
+        pytest.raises(EmbeddingFailed, match="within 2 seconds"),
     ):
         embedder(["tea"])
     assert len(server.calls) == 2
