@@ -385,6 +385,9 @@ def schema(db):
     db.list_indexes("t")
     str(db.summary)
 
+def advice(db):
+    db.suggest_indexes(["SELECT * FROM t WHERE v = 3"])
+
 def backups(db):
     with tempfile.TemporaryDirectory() as folder:
         db.backup_database(Path(folder) / "all.sql")
@@ -413,7 +416,7 @@ for _ in range(15):
 
 
 @pytest.mark.parametrize(
-    "work", ["transactions", "queries", "streams", "columns", "imports", "schema", "backups"]
+    "work", ["transactions", "queries", "streams", "columns", "imports", "schema", "advice", "backups"]
 )
 def test_closing_while_other_threads_work_breaks_nothing(url: str, work: str) -> None:
     run = [sys.executable, "-c", CLOSED_UNDER_LOAD, url, work]
@@ -441,3 +444,31 @@ def test_closing_ends_what_another_thread_left_open(db: Database, url: str) -> N
     finally:
         end.set()
         thread.join()
+
+
+LEFT_STREAM = """
+import gc, sys
+import holdfast
+
+with holdfast.connect(sys.argv[1]) as db:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    db.insert_many("t", [{"id": n} for n in range(50)])
+    with db.transaction():
+        rows = db.stream("t", batch_size=5)
+        next(rows)
+        knot = [rows]
+        knot.append(knot)
+        del rows, knot
+        raw = db._executor.session().raw
+        wait, raw.wait = raw.wait, lambda *args, **options: (gc.collect(), wait(*args, **options))[1]
+        print(db.query("SELECT count(*) AS n FROM t"))
+        raw.wait = wait
+"""
+
+
+@pytest.mark.parametrize("engine_name", ["embedded"], indirect=True)
+def test_a_stream_that_was_left_may_be_collected_in_the_middle_of_another_statement(url: str) -> None:
+    """Python collects garbage wherever it likes; closing the stream there would wait for that statement."""
+    run = [sys.executable, "-c", LEFT_STREAM, url]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[{'n': 50}]\n", "")

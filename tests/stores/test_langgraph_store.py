@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -471,6 +474,56 @@ async def test_closing_waits_for_what_has_begun(url: str) -> None:
     kept = sum(not isinstance(each, BaseException) for each in ended)
     with HoldfastStore(url) as again:
         assert len(again.search(HERE, limit=10)) == 1 + kept
+
+
+async def test_closing_refuses_what_has_not_begun(url: str) -> None:
+    """Nobody cancelled these calls, so that nothing may look as if: not as a cancelled task either."""
+    store, go_on, begun = HoldfastStore(url), threading.Event(), threading.Semaphore(0)
+
+    def wait() -> None:
+        begun.release()
+        go_on.wait()
+
+    busy = [asyncio.ensure_future(store._apart(wait)) for _ in range(4)]
+    for _ in busy:
+        await asyncio.to_thread(begun.acquire)
+    waiting = asyncio.ensure_future(store.aput(HERE, "k", {}))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(store.aclose())
+    try:
+        with pytest.raises(ClosedError):
+            await waiting
+    finally:
+        go_on.set()
+        await asyncio.gather(*busy, closing)
+
+
+FORKED = """
+import asyncio, os, signal, sys
+from holdfast.memory.langgraph import HoldfastStore
+
+async def put(key):
+    await asyncio.gather(*(store.aput(("a",), f"{key}{n}", {}) for n in range(8)))
+
+store = HoldfastStore(sys.argv[1])
+asyncio.run(put("parent"))
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    asyncio.run(put("child"))
+    store.close()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+print(status, len(store.search(("a",), limit=100)))
+store.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_asynchronous_calls_work_in_the_child_of_a_fork(url: str) -> None:
+    run = [sys.executable, "-c", FORKED, url]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("0 16\n", "")
 
 
 def test_a_lost_connection_comes_back(url: str) -> None:

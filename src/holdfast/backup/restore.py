@@ -94,7 +94,8 @@ def restore_into(url: str | Path, path: Path, table: str | None, how: How) -> Re
 def ready(executor: Executor, manifest: Manifest) -> None:
     """Make an empty database one that the backup fits."""
     if manifest.engine == executor.engine.name:
-        executor.engine.dump.imitate(executor.driver_connection(), manifest.known)
+        with executor.lent() as raw:
+            executor.engine.dump.imitate(raw, manifest.known)
 
 
 def would_replace(

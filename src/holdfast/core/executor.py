@@ -208,6 +208,18 @@ class Executor:
         """This thread's ``sqlite3`` or psycopg connection."""
         return self.session().raw
 
+    @contextmanager
+    def lent(self) -> Iterator[Any]:
+        """The same, which stays open as long as the block lasts, whoever closes the database meanwhile."""
+        session = self.session()
+        lease = session.lease.shared()
+        try:
+            yield session.raw
+        except self._driver_error as exc:
+            raise self.engine.translate(exc) from exc
+        finally:
+            lease.close()
+
     @property
     def in_transaction(self) -> bool:
         return self._shared_session() is not None
@@ -413,7 +425,10 @@ class Executor:
         session = self.session()
         if not session.ready:
             self._make_ready(session)
-        borrowed = None if session.stack or self.is_private else self._connected(self.pauses())
+        try:
+            borrowed = None if session.stack or self.is_private else self._connected(self.pauses())
+        finally:
+            self.pass_on()
         raw = borrowed.raw if borrowed else session.raw
         try:
             lasts = session.lasting() if borrowed is None and session.stack else _always

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from holdfast.core.executor import Executor, Lasts, _all
+from holdfast.core.executor import Executor, _all
 from holdfast.core.kept import Kept
 from holdfast.engines.base import Cursor
-
-T = TypeVar("T")
 
 
 class PassingExecutor(Executor):
@@ -32,12 +30,6 @@ class PassingExecutor(Executor):
     ) -> Any:
         try:
             return super().fetch(native, params, read, binary=binary)
-        finally:
-            self.pass_on()
-
-    def reading(self, read: Callable[[Any, bool, Lasts], Iterator[T]]) -> Iterator[T]:
-        try:
-            yield from super().reading(read)
         finally:
             self.pass_on()
 

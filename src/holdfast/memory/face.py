@@ -7,7 +7,7 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -26,6 +26,7 @@ class Workers:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._is_open = True
 
@@ -33,25 +34,41 @@ class Workers:
         """Call ``work`` in one of the threads, with the context variables of the caller.
 
         A call that is cancelled before it began does nothing; one that has begun goes on to its end.
+
+        Raises:
+            ClosedError: if this was closed before the call began.
         """
         context = contextvars.copy_context()
-        return await asyncio.wrap_future(self._threads().submit(context.run, work, *args))
+        future = self._submit(context.run, work, *args)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._is_open or not future.cancelled() or (task is not None and task.cancelling()):
+                raise
+            raise _closed() from None
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
         with self._lock:
             if not self._is_open:
-                raise ClosedError("this has been closed", hint="open it again")
-            if self._pool is None:
+                raise _closed()
+            if self._pool is None or self._process != os.getpid():
+                # The threads of a process that was forked are not in its child.
                 self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="holdfast")
-            return self._pool
+                self._process = os.getpid()
+            return self._pool.submit(call, *args)
 
     def close(self) -> None:
         """Let the calls that have begun end; the others are cancelled."""
         with self._lock:
             self._is_open = False
             pool, self._pool = self._pool, None
-        if pool is not None:
+        if pool is not None and self._process == os.getpid():
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _closed() -> ClosedError:
+    return ClosedError("this has been closed", hint="open it again")
 
 
 class Face:

@@ -49,7 +49,10 @@ def suggest(
     before = study.as_it_is()
     scans = executor.engine.plans.scans(executor.run)
     wanted = study.wanted()
-    with executor.engine.plans.rehearsal(executor.driver_connection(), study.tables, most_rows) as copy:
+    with (
+        executor.lent() as raw,
+        executor.engine.plans.rehearsal(raw, study.tables, most_rows) as copy,
+    ):
         bench = Bench(executor, copy, study.queries, study.writes)
         found.skipped |= dict.fromkeys(bench.failed, "it does not run on a copy")
         renewed = [query for query in bench.queries if _is_other(before.get(query.name), query.plan)]

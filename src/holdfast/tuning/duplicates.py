@@ -56,8 +56,9 @@ def _surplus(
     executor: Executor, info: TableInfo, compared: list[Column], locator: list[str], *, last: bool
 ) -> str:
     """A condition for the rows to remove."""
-    raw, comparable = executor.driver_connection(), executor.engine.upkeep.comparable
-    groups = [comparable(raw, column, qualified(info.name, column.name)) for column in compared]
+    comparable = executor.engine.upkeep.comparable
+    with executor.lent() as raw:
+        groups = [comparable(raw, column, qualified(info.name, column.name)) for column in compared]
     if len(locator) == 1 and info.primary_key in ((), (info.rowid_key,)):
         # The place is the order, too: a third less to sort than by row_number().
         kept = f"SELECT {'max' if last else 'min'}({locator[0]}) FROM {executor.engine.quote(info.name)}"

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
@@ -406,10 +407,14 @@ def stream(
         forward = f"FETCH FORWARD {count} FROM {name}"
         return cursor.execute(forward, prepare=False, binary=binary).fetchall()
 
+    thread = get_ident()
     try:
         yield from paced(fetch, size)
     finally:
-        if lasts() and not raw.closed and raw.pgconn.transaction_status == TransactionStatus.INTRANS:
+        # A stream that was left may be collected in another thread, or in the middle of a call on this very
+        # connection, which would wait for itself; its cursor then ends with the transaction.
+        is_ours = get_ident() == thread and not raw.closed and not raw.lock.locked()
+        if is_ours and lasts() and raw.pgconn.transaction_status == TransactionStatus.INTRANS:
             cursor.execute(f"CLOSE {name}", prepare=False)
 
 
