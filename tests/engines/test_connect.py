@@ -134,7 +134,7 @@ def test_a_password_is_never_shown(guarded: servers.Server, caplog: pytest.LogCa
     caplog.set_level(logging.DEBUG)
     with holdfast.connect(guarded.url()) as other:
         shown = [repr(other), str(other), other.url, repr(other.engine), repr(other.engine.url)]
-        shown += [repr(other._target), repr(other._executor), str(vars(other))]
+        shown += [repr(other._target), repr(other._executor), str(vars(other)), str(vars(other._executor))]
         with pytest.raises(TableNotFound) as caught:
             other.insert("t", {"id": 1})
         shown.append("".join(traceback.format_exception(caught.value)))
@@ -464,6 +464,32 @@ def test_read_only_cannot_be_put_off_by_a_statement(db: Database, url: str, engi
             {"default_transaction_read_only": "on"}
         ]
         assert list(readonly.stream("SELECT 1 AS a")) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("pool", ["thread", "null"])
+def test_read_only_attaches_nothing(tmp_path: Path, pool: str) -> None:
+    """SQLite opens what is attached for writing, the same file under another name as well."""
+    path, other = tmp_path / "own.db", tmp_path / "other.db"
+    with holdfast.connect(path) as db:
+        db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+    with holdfast.connect(path, read_only=True, pool=pool) as readonly:
+        readonly.execute("PRAGMA query_only = OFF")
+        for sql in (
+            f"ATTACH '{path}' AS again",
+            f"attach database 'file:{path}?mode=rw' AS again",
+            f"ATTACH '{other}' AS another",
+            "ATTACH ':memory:' AS another",
+            f"VACUUM INTO '{other}'",
+        ):
+            for send in (readonly.execute, readonly.query):
+                with pytest.raises(ReadOnlyError, match="read-only"):
+                    send(sql)
+        with pytest.raises(sa.exc.DBAPIError), readonly.engine.connect() as connection:
+            connection.exec_driver_sql(f"ATTACH '{path}' AS again")
+        assert readonly.count("t") == 0
+        copy = readonly.backup_database(tmp_path / "copy.db")
+        assert readonly.verify_backup(copy).ok
+    assert not other.exists()
 
 
 def test_read_only_makes_no_file(tmp_path: Path) -> None:

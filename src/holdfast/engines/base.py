@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -127,7 +127,8 @@ class Opened:
     """A pool of connections, the URL for SQLAlchemy, and what is to be let go when it is closed."""
 
     pool: Pool
-    url: Callable[[], sqlalchemy.URL]
+    url: Callable[[], sqlalchemy.URL] = field(repr=False)
+    "It holds the password."
     release: Callable[[], None]
 
 

@@ -112,6 +112,9 @@ def _open(location: str, options: Mapping[str, Any], synchronous: str, journal: 
     raw = sqlite3.connect(location, uri=True, timeout=timeout, check_same_thread=False, factory=Connection)
     raw.milliseconds = int(timeout * 1000)
     raw.create_function("regexp", 2, _matches, deterministic=True)
+    if read_only:
+        # What is attached may be written, the same file once more as well; VACUUM INTO attaches, too.
+        raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     try:
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute(f"PRAGMA trusted_schema = {'OFF' if _distrusts_well() else 'ON'}")

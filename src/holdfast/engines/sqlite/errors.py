@@ -104,6 +104,11 @@ def translate(exc: BaseException) -> errors.Error:
             f"column {undecoded[1]!r} holds text that is not UTF-8",
             hint="CAST(column AS BLOB) in a query reads its bytes",
         )
+    if text == "too many attached databases - max 0":
+        return errors.ReadOnlyError(
+            "a read-only connection attaches no other database, which could be written",
+            hint="connect to the other one for itself, or without read_only=",
+        )
     if "closed database" in text:
         return errors.ClosedError("this database has been closed", hint="connect again")
     if isinstance(exc, sqlite3.InterfaceError) or ("type" in text and "not supported" in text):
