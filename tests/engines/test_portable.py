@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -30,6 +31,8 @@ from hypothesis import strategies as st
 
 import holdfast
 from holdfast.backup import portable
+from holdfast.backup.content import content_of
+from holdfast.backup.formats import opened
 from holdfast.cli.main import run
 from holdfast.engines.postgres import programs
 from holdfast.errors import (
@@ -225,6 +228,61 @@ def test_whatever_sqlite_holds(db: holdfast.Database, tmp_path: Path) -> None:
     assert db.execute(seen).rows == before
     assert db.execute("SELECT rowid FROM words('findable')").scalar() == 77
     assert "STRICT" in db.execute("SELECT sql FROM sqlite_master WHERE name = 'strict'").scalar()
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
+def test_rows_are_counted_as_they_are_read(db: holdfast.Database, tmp_path: Path) -> None:
+    """What the manifest says of a table is what reading it by itself says, whatever is in it."""
+    db.execute(
+        "CREATE TABLE computed (a INTEGER, b AS (a + 1), c TEXT, d AS (a || 'x') STORED, e BLOB, "
+        "f REAL, PRIMARY KEY (a, c)) WITHOUT ROWID"
+    )
+    db.execute("INSERT INTO computed (a, c, e, f) VALUES (1, 'é', x'00ff', 0.1), (2, '', 'text', x'01')")
+    db.execute("CREATE TABLE one (a INTEGER, b AS (a))")
+    db.execute("INSERT INTO one (a) VALUES (1), (x'ff'), (NULL)")
+    db.execute("CREATE TABLE broken (a TEXT, b INTEGER)")
+    db.execute("INSERT INTO broken VALUES (CAST(x'ff00fe' AS TEXT), 'not a number'), ('fine', 1)")
+    db.execute("CREATE TABLE empty (a, b)")
+    db.execute("CREATE TABLE late (a INTEGER)")
+    db.insert_many("late", ({"a": number} for number in range(25_000)))
+    db.execute("INSERT INTO late VALUES ('x'), (x'00')")
+    db.execute("CREATE VIRTUAL TABLE words USING fts5(body)")
+    db.execute("INSERT INTO words (rowid, body) VALUES (77, 'findable')")
+    path = db.backup_database(tmp_path / "x.hfz")
+    with opened(path) as source, db.transaction():
+        assert source.manifest is not None
+        found = dict(source.manifest.tables)
+        assert found == {name: content_of(db._executor, name) for name in found}
+    assert {"computed", "one", "broken", "empty", "late", "words"} == set(found)
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
+def test_each_row_is_told_once(db: holdfast.Database, tmp_path: Path) -> None:
+    """Also where a value late in a column makes it be read again from its beginning."""
+    db.execute("CREATE TABLE late (a INTEGER)")
+    db.insert_many("late", ({"a": number} for number in range(25_000)))
+    db.execute("INSERT INTO late VALUES ('x')")
+    told: list[int] = []
+    with (tmp_path / "x").open("w+b") as file:
+        portable.write_to(db._executor, None, file, tmp_path, told.append)
+    assert sum(told) == 25_001
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
+def test_long_blobs_where_numbers_were_declared(db: holdfast.Database, tmp_path: Path) -> None:
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, f REAL)")
+    db.execute(
+        "INSERT INTO t (n) WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100) "
+        "SELECT zeroblob(500000) FROM c"
+    )
+    db.backup_database(tmp_path / "warm.hfz")
+    tracemalloc.start()
+    try:
+        db.backup_database(tmp_path / "x.hfz")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 << 20
 
 
 ODD = [

@@ -25,7 +25,7 @@ from holdfast.core.progress import Advance
 from holdfast.core.transaction import Transaction
 from holdfast.engines.arrow import pyarrow, untagged
 from holdfast.engines.base import Column, TableInfo
-from holdfast.engines.copying import Content, Fill, Misfit
+from holdfast.engines.copying import Content, Fill, Misfit, Seen
 from holdfast.engines.dialects import SQLITE, Dialect
 from holdfast.errors import BackupCorrupt, BackupError, NotSupported
 from holdfast.transfer.copy import carry, prove
@@ -81,31 +81,45 @@ def write_to(
         out.add_json(SCHEMA, {**as_json(schema), "statements": statements, "left": list(outline.left)})
         contents = {}
         for number, name in enumerate(names, 1):
-            contents[name] = content_of(executor, name, advance)
             with tempfile.TemporaryFile(dir=folder) as rows:
-                _write_rows(executor, name, rows)
+                contents[name] = _write_rows(executor, name, rows, advance)
                 out.add(rows_entry(number), rows)
         known = {**outline.known, "archive": ARCHIVE, "entries": out.entries}
         manifest = Manifest(engine.name, name_of(executor.target), created, contents, known)
         out.add_json(MANIFEST, manifest.as_json())
 
 
-def _write_rows(executor: Executor, table: str, file: IO[bytes]) -> None:
-    classes: dict[str, str] = {}
-    while not _try_rows(executor, table, file, classes):
+def _write_rows(executor: Executor, table: str, file: IO[bytes], advance: Advance | None) -> Content:
+    """Write the rows, and say what they are: as they were read, before they were made into anything else."""
+    seen, told = Seen(), 0
+
+    def tell(rows: int) -> None:
+        """Rows that are read a second time are not told again."""
+        nonlocal told
+        if advance is not None and rows > told:
+            advance(rows - told)
+            told = rows
+
+    while not _try_rows(executor, table, file, seen, tell):
         file.seek(0)
         file.truncate()
+    return seen.content or content_of(executor, table)
 
 
-def _try_rows(executor: Executor, table: str, file: IO[bytes], classes: dict[str, str]) -> bool:
+def _try_rows(
+    executor: Executor, table: str, file: IO[bytes], seen: Seen, tell: Callable[[int], None]
+) -> bool:
     """Write the rows, unless the Arrow type of a column turns out to be another one."""
+    written = 0
     with ExitStack() as stack:
         writer = None
         try:
-            for part in executor.engine.archive.read(executor.driver_connection(), table, classes):
+            for part in executor.engine.archive.read(executor.driver_connection(), table, seen):
                 if writer is None:
                     writer = stack.enter_context(_writer(file, part.schema))
                 writer.write_table(part)
+                written += part.num_rows
+                tell(written)
         except Misfit:
             return False
     return True

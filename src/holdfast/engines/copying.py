@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.engines.base import Run
@@ -120,6 +120,17 @@ class Misfit(Exception):
     """Values do not fit the Arrow type that their column had until now; what is known of it has changed."""
 
 
+@dataclass(slots=True)
+class Seen:
+    """What is known of a table that is read: how its columns are to be read, and in the end its content.
+
+    ``content`` stays ``None`` where the engine finds it out faster by itself.
+    """
+
+    classes: dict[str, str] = field(default_factory=dict)
+    content: Content | None = None
+
+
 class Archive(Protocol):
     """Tables as Arrow data, exactly, and statements for the rest, without any program of the engine's."""
 
@@ -128,11 +139,11 @@ class Archive(Protocol):
         """What :meth:`Dump.load` needs to know to make room for the tables of another engine."""
         ...
 
-    def read(self, raw: Any, table: str, classes: dict[str, str]) -> Iterator[Any]:
+    def read(self, raw: Any, table: str, seen: Seen) -> Iterator[Any]:
         """The rows as Arrow tables of some megabytes, generated columns and all.
 
         Raises:
-            Misfit: if it has to be called again, with the ``classes`` that it has changed.
+            Misfit: if it has to be called again, with what it has ``seen``.
         """
         ...
 

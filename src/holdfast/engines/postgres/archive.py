@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import RawCursor
 
 from holdfast.engines.arrow import pyarrow, pyarrow_csv
-from holdfast.engines.copying import Outline
+from holdfast.engines.copying import Outline, Seen
 from holdfast.engines.names import quote_identifier as quote
 from holdfast.engines.postgres import dump
 from holdfast.engines.postgres.outline import left_of, statements
@@ -48,7 +48,7 @@ def _columns(raw: Any, table: str) -> list[tuple[str, str, bool]]:
     return [(name, _BY_KIND.get(classify(kind).name, "string"), generated) for name, kind, generated in rows]
 
 
-def read(raw: Any, table: str, classes: dict[str, str]) -> Iterator[Any]:
+def read(raw: Any, table: str, seen: Seen) -> Iterator[Any]:
     """The rows as COPY writes them."""
     pa, text = pyarrow(), pyarrow_csv()
 

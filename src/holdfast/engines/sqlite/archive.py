@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from holdfast.engines.arrow import pyarrow, tagged, untagged
-from holdfast.engines.copying import Misfit, Outline
+from holdfast.engines.copying import Misfit, Outline, Seen
 from holdfast.engines.sqlite import dump
 from holdfast.engines.sqltext import SQLITE, iter_statements
 from holdfast.types import classify
@@ -18,6 +18,8 @@ PART_BYTES, PART_ROWS, MOST_FETCHED = 1 << 20, 10_000, 128
 _LOOSE = "loose"
 # Among the classes of columns; no name can be this one.
 _ANY_TEXT = "\0"
+_NUMBERS = frozenset({"int64", "float64"})
+_WITHOUT_BLOBS = frozenset({name + guess for name in (*_NUMBERS, "string") for guess in ("", "?")})
 _CLASSES = {int: "int64", float: "float64", str: "string", bytes: "binary"}
 _BY_KIND = {"integer": "int64", "boolean": "int64", "float": "float64", "bytes": "binary"}
 
@@ -44,10 +46,14 @@ def replacing(raw: sqlite3.Connection) -> Mapping[str, Any]:
     return {"views": [], "indexes": [], "violations": []}
 
 
-def read(raw: sqlite3.Connection, table: str, classes: dict[str, str]) -> Iterator[Any]:
-    """The rows in the order they are stored in; a column that holds several classes is tagged bytes."""
+def read(raw: sqlite3.Connection, table: str, seen: Seen) -> Iterator[Any]:
+    """The rows in the order they are stored in; a column that holds several classes is tagged bytes.
+
+    They are counted in passing: to read them again would take half as long as all of this.
+    """
     pa = pyarrow()
 
+    classes, tally = seen.classes, dump.Tally()
     carried = dump.find(raw, table)
     rows = raw.execute(f"PRAGMA table_xinfo({dump.quote(carried.name)})").fetchall()
     kept = {name: (kind, hidden) for _, name, kind, _, _, _, hidden in rows if hidden != 1}
@@ -55,23 +61,47 @@ def read(raw: sqlite3.Connection, table: str, classes: dict[str, str]) -> Iterat
     for name in names:
         kind = classify(kept[name][0]).name if name in kept else "integer"
         classes.setdefault(name, _BY_KIND.get(kind, "string") + "?")
+    stored = [place for place, name in enumerate(names) if name not in kept or not kept[name][1]]
     reading = dump.any_text(raw) if _ANY_TEXT in classes else nullcontext()
     try:
         with reading:
-            for batch in _batches(raw, carried.name, names):
+            for batch in _batches(raw, carried.name, names, classes):
                 columns = list(zip(*batch, strict=True)) or [()] * len(names)
                 _classify(names, columns, classes)
-                arrays = []
-                for name, values in zip(names, columns, strict=True):
-                    is_loose = classes[name] == _LOOSE
-                    given = list(map(tagged, values)) if is_loose else values
-                    arrays.append(pa.array(given, "binary" if is_loose else classes[name].rstrip("?")))
+                _count(tally, batch, columns, [classes[name] for name in names], stored)
+                arrays = _arrays(columns, [classes[name] for name in names])
                 yield pa.table(arrays, schema=pa.schema(_fields(names, kept, classes, arrays)))
     except sqlite3.OperationalError as exc:
         if not dump.is_undecodable(exc):
             raise
         classes[_ANY_TEXT] = "read"
         raise Misfit from exc
+    seen.content = tally.content
+
+
+def _count(
+    tally: dump.Tally,
+    batch: Iterable[tuple[Any, ...]],
+    columns: Sequence[Sequence[Any]],
+    classes: Sequence[str],
+    stored: Sequence[int],
+) -> None:
+    """Count the rows without what is computed, as :func:`dump.content` has them."""
+    if len(stored) < len(columns):
+        batch = zip(*[columns[place] for place in stored], strict=True)
+    may_hold_blobs = not _WITHOUT_BLOBS.issuperset(classes)
+    tally.add(map(dump.shortened, batch) if may_hold_blobs else batch)
+
+
+def _arrays(columns: Sequence[Sequence[Any]], classes: Sequence[str]) -> list[Any]:
+    pa = pyarrow()
+
+    return [
+        pa.array(list(map(tagged, values)), "binary")
+        if kind == _LOOSE
+        else pa.array(values, kind.rstrip("?"))
+        for values, kind in zip(columns, classes, strict=True)
+    ]
 
 
 def _fields(
@@ -88,14 +118,12 @@ def _fields(
     return fields
 
 
-def _batches(raw: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[list[Any]]:
+def _batches(
+    raw: sqlite3.Connection, table: str, names: Sequence[str], classes: Mapping[str, str]
+) -> Iterator[list[Any]]:
     """Rows until they weigh some megabytes; never many at a time of those that might be long."""
     quoted = ", ".join(map(dump.quote, names))
-    weights = [f"coalesce(length(CAST({dump.quote(name)} AS BLOB)), 0)" for name in names]
-    # SQLite takes no expression that is deeper than 1000.
-    groups = [" + ".join(weights[start : start + 500]) for start in range(0, len(weights), 500)]
-    found = raw.execute(f"SELECT {', '.join(f'max({one})' for one in groups)} FROM {dump.quote(table)}")
-    longest = sum(weight or 0 for weight in found.fetchone())
+    longest = _longest(raw, table, names, classes)
     size = max(1, min(MOST_FETCHED, PART_BYTES // (longest + 1)))
     are_short = longest * PART_ROWS <= 2 * PART_BYTES
     cursor = raw.execute(f"SELECT {quoted} FROM {dump.quote(table)}")
@@ -109,6 +137,29 @@ def _batches(raw: sqlite3.Connection, table: str, names: Sequence[str]) -> Itera
             yield batch
             batch, weighed = [], 0
     yield batch
+
+
+def _longest(raw: sqlite3.Connection, table: str, names: Sequence[str], classes: Mapping[str, str]) -> int:
+    """No fewer bytes than the texts and blobs of any row have together."""
+    # A text of a number takes longer than all else here. Texts and blobs are greater than any number.
+    numbers = [name for name in names if classes[name].rstrip("?") in _NUMBERS]
+    greatest = [f"typeof(max({dump.quote(name)})) IN ('text', 'blob')" for name in numbers]
+    if numbers and any(_asked(raw, table, greatest, " OR ")):
+        numbers = []
+    weights = [
+        f"coalesce(length(CAST({dump.quote(name)} AS BLOB)), 0)" for name in names if name not in numbers
+    ]
+    return sum(weight or 0 for weight in _asked(raw, table, [*weights, "0"], " + ", "max"))
+
+
+def _asked(
+    raw: sqlite3.Connection, table: str, terms: Sequence[str], between: str, function: str = ""
+) -> tuple[Any, ...]:
+    # SQLite takes no expression that is deeper than 1000.
+    groups = [between.join(terms[start : start + 500]) for start in range(0, len(terms), 500)]
+    listing = ", ".join(f"{function}({group})" for group in groups)
+    found: tuple[Any, ...] = raw.execute(f"SELECT {listing} FROM {dump.quote(table)}").fetchone()
+    return found
 
 
 def _classify(names: Sequence[str], columns: Sequence[Sequence[Any]], classes: dict[str, str]) -> None:
