@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from holdfast import Database, errors
+from holdfast.io import frames
 
 TYPES = {
     "id": "INTEGER PRIMARY KEY",
@@ -397,3 +399,66 @@ def test_moments_with_and_without_a_zone_in_one_column_are_told_apart(db):
     )
     with pytest.raises(errors.ImportFailed, match=r"TIMESTAMP\) and .*TIMESTAMPTZ\)"):
         db.from_dataframe(mixed, "t")
+
+
+ARRAYS = {
+    "id": "INTEGER PRIMARY KEY",
+    "i": "INTEGER",
+    "k": "SMALLINT",
+    "f": "REAL",
+    "t": "TEXT",
+    "c": "CHAR(5)",
+    "b": "BOOLEAN",
+    "s": "TIMESTAMP",
+    "z": "TIMESTAMPTZ",
+}
+MANY = [
+    {
+        "id": number,
+        "i": (number - 30_000) * 2**47,
+        "k": number % 100 - 50,
+        "f": number / 7,
+        "t": f"ü{number}\n" * (number % 5),
+        "c": "ab   ",
+        "b": number % 3 == 0,
+        "s": datetime(1, 1, 1) + timedelta(days=number, microseconds=1),
+        "z": datetime(1900, 1, 1, tzinfo=UTC) + timedelta(hours=number),
+    }
+    for number in range(30_000)
+]
+
+
+@pytest.mark.parametrize(
+    "nulls", [[], [29_999], [0, 15_000], range(30_000)], ids=["no", "last", "some", "all"]
+)
+def test_whole_columns_make_the_same_frame(
+    db: Database, nulls: Iterable[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an engine hands over columns, they are what values one by one would have made."""
+    db.create_table("t", ARRAYS)
+    db.insert_many("t", MANY)
+    db.execute("CREATE TABLE void AS SELECT * FROM t WHERE 1 = 0")
+    without = [{"id": number} | dict.fromkeys(list(ARRAYS)[1:]) for number in nulls]
+    if without:
+        db.upsert_many("t", without)
+    found = {sql: db.to_dataframe(sql) for sql in ("t", "SELECT * FROM t WHERE id < 2", "void")}
+    monkeypatch.setattr(frames, "_arrays", lambda *_: None)
+    for sql, frame in found.items():
+        assert_frame_equal(frame, db.to_dataframe(sql))
+    # A frame is its owner's: nothing of it may be read-only.
+    found["t"].loc[0, ["f", "t"]] = 0.25, "new"
+    found["t"].loc[0, "s"] = datetime(2024, 1, 1)
+    assert found["t"].loc[0, "f"] == 0.25
+
+
+def test_a_frame_that_is_read_is_recorded_with_its_rows(db: Database) -> None:
+    db.create_table("t", {"id": "INTEGER PRIMARY KEY", "x": "REAL"})
+    db.insert_many("t", ({"id": number, "x": 0.5} for number in range(1_234)))
+    for _ in range(40):
+        db.to_dataframe("t")
+    (found,) = [
+        query
+        for query in db.slow_queries(limit=None, source="process")
+        if query.process is not None and query.process.rows == 40 * 1_234
+    ]
+    assert found.calls == 40

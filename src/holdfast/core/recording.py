@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from time import perf_counter_ns
 from typing import Any, Protocol
 
@@ -125,14 +125,16 @@ def counted(result: Any) -> int:
     return 0 if result is None else max(getattr(result, "rowcount", 1), 0)
 
 
-def recorded(kind: Kind, batches: Iterator[list[Any]]) -> Generator[list[Any], None, None]:
-    """The same batches; only the time until each came counts."""
+def recorded(
+    kind: Kind, batches: Iterator[list[Any]], count: Callable[[list[Any]], int] = len
+) -> Generator[list[Any], None, None]:
+    """The same batches, of so many rows by ``count``; only the time until each came counts."""
     took = rows = 0
     started = perf_counter_ns()
     try:
         for batch in batches:
             took += perf_counter_ns() - started
-            rows += len(batch)
+            rows += count(batch)
             yield batch
             started = perf_counter_ns()
     finally:

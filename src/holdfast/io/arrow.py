@@ -30,6 +30,7 @@ from uuid import UUID
 
 from holdfast.core import query
 from holdfast.core.executor import Executor
+from holdfast.core.recording import kind_of, recorded
 from holdfast.errors import MissingDependency, NotSupported
 from holdfast.io.guess import type_of_values
 from holdfast.types import Kind, KindName, classify
@@ -98,7 +99,7 @@ def record_batches(
     kinds = [executor.engine.types.codec(text).kind if text else None for text in asked.types]
     columns = [_Out(name, kind) for name, kind in zip(asked.names, kinds, strict=True)]
     open_ones = [place for place, column in enumerate(columns) if column.is_open]
-    if not open_ones and _reads_columns(executor, asked, kinds):
+    if not open_ones and reads_columns(executor, asked, kinds):
         return _by_columns(pa, executor, asked, columns)
     parts = _parts(executor, asked)
     if open_ones:
@@ -123,22 +124,32 @@ def _parts(executor: Executor, asked: query.Reading) -> Parts:
     return map(asked.shape.columns, asked.raw(executor, BATCH))
 
 
-def _reads_columns(executor: Executor, asked: query.Reading, kinds: Sequence[Kind | None]) -> bool:
+def reads_columns(executor: Executor, asked: query.Reading, kinds: Sequence[Kind | None]) -> bool:
     """Whether the engine can hand over whole columns."""
     columnar = executor.engine.columnar
     return columnar is not None and not asked.values and columnar.reads(executor.driver_connection(), kinds)
+
+
+def read_columns(
+    executor: Executor, asked: query.Reading, kinds: Sequence[Kind | None]
+) -> Iterator[list[Any]]:
+    """Whole columns as Arrow arrays, some megabytes at a time."""
+    columnar, native = executor.engine.columnar, executor.native(asked.sql)
+    assert columnar is not None
+    read, known = columnar.read, [kind or Kind("text") for kind in kinds]
+    found = executor.reading(lambda raw, shared, _: read(raw, native, known, shared=shared))
+    if executor.recorder is None:
+        return found
+    return recorded(kind_of(executor.recorder, native), found, lambda columns: len(columns[0]))
 
 
 def _by_columns(
     pa: Any, executor: Executor, asked: query.Reading, columns: Sequence[_Out]
 ) -> tuple[Any, Iterator[Any]]:
     schema = pa.schema([column.field(pa) for column in columns])
-    columnar, native = executor.engine.columnar, executor.native(asked.sql)
-    assert columnar is not None
-    read, kinds = columnar.read, [column.kind or Kind("text") for column in columns]
 
     def built() -> Iterator[Any]:
-        for found in executor.reading(lambda raw, shared, _: read(raw, native, kinds, shared=shared)):
+        for found in read_columns(executor, asked, [column.kind for column in columns]):
             arrays = [
                 column.of_column(pa, field.type, array)
                 for column, field, array in zip(columns, schema, found, strict=True)

@@ -14,6 +14,7 @@ from holdfast.core.progress import track
 from holdfast.core.sources import Source, framed_chunks
 from holdfast.core.transaction import Transaction
 from holdfast.errors import ImportFailed, MissingDependency
+from holdfast.io import arrow
 from holdfast.io.arrowrows import from_arrow
 from holdfast.io.guess import type_of_values
 from holdfast.io.loading import IF_EXISTS, one_of, refuse_existing
@@ -48,12 +49,29 @@ def to_dataframe(executor: Executor, table_or_sql: str, *args: Any, **kwargs: An
     pandas = _pandas()
     asked = query.reading(executor, table_or_sql, *args, **kwargs)
     query.refuse_same_names(asked.names)
-    kinds = [executor.engine.types.codec(text).kind.name if text else None for text in asked.types]
+    known = [executor.engine.types.codec(text).kind if text else None for text in asked.types]
+    kinds = [kind.name if kind else None for kind in known]
+    arrays = _arrays(pandas, kinds)
+    if arrays and arrow.reads_columns(executor, asked, known):
+        return _of_arrays(pandas, asked.names, arrays, arrow.read_columns(executor, asked, known))
     columns = [_Column(pandas, kind) for kind in kinds]
     for batch in asked.raw(executor, _PORTION):
         for column, values in zip(columns, asked.shape.columns(batch), strict=True):
             column.add(values)
     return _frame(pandas, asked.names, columns)
+
+
+def _of_arrays(
+    pandas: Any, names: Sequence[str], forms: list[_Arrays], parts: Iterator[list[Any]]
+) -> pd.DataFrame:
+    """The same from whole columns, none of whose values becomes an object of Python's."""
+    packed: list[list[Any]] = [[] for _ in forms]
+    for part in parts:
+        for form, found, array in zip(forms, packed, part, strict=True):
+            found.append(form.of_array(array))
+    series = [form.series(pandas, found) for form, found in zip(forms, packed, strict=True)]
+    frame: pd.DataFrame = pandas.DataFrame(dict(zip(names, series, strict=True)), columns=list(names))
+    return frame
 
 
 def result_to_dataframe(result: query.Result) -> pd.DataFrame:
@@ -101,12 +119,18 @@ class _Column:
         return self._packing.series(self._pandas, parts)
 
 
-class _Packing(Protocol):
+class _Arrays(Protocol):
+    """A form that Arrow arrays of one kind are brought into."""
+
+    def of_array(self, array: Any) -> Any: ...
+    def series(self, pandas: Any, parts: list[Any]) -> Any: ...
+
+
+class _Packing(_Arrays, Protocol):
     """A form for values of one kind: ``None`` for what does not fit it, and back without a difference."""
 
     def pack(self, values: Sequence[Any]) -> Any: ...
     def unpack(self, part: Any) -> list[Any]: ...
-    def series(self, pandas: Any, parts: list[Any]) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +160,12 @@ class _Numbers:
             return found
         return [None if null else value for value, null in zip(found, mask.tolist(), strict=True)]
 
+    def of_array(self, array: Any) -> Any:
+        if not array.null_count:
+            return array.to_numpy(zero_copy_only=False), None
+        mask = array.is_null().to_numpy(zero_copy_only=False)
+        return array.fill_null(self.null).to_numpy(zero_copy_only=False), mask
+
     def series(self, pandas: Any, parts: list[Any]) -> Any:
         import numpy as np
 
@@ -161,6 +191,9 @@ class _Texts:
         found: list[Any] = part.to_pylist()
         return found
 
+    def of_array(self, array: Any) -> Any:
+        return array.cast(self.arrow.large_string())
+
     def series(self, pandas: Any, parts: list[Any]) -> Any:
         texts = self.arrow.chunked_array(parts, self.arrow.large_string())
         return pandas.Series(pandas.array(texts.combine_chunks(), dtype="str"))
@@ -171,6 +204,42 @@ _NUMBERS: dict[KindName | None, _Packing] = {
     "boolean": _Numbers(bool, "bool", False, "BooleanArray"),
     "float": _Numbers(float, "float64", float("nan"), None),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """NumPy arrays with NaT for NULL; moments with a zone are in UTC."""
+
+    zone: str | None
+
+    def of_array(self, array: Any) -> Any:
+        return array.to_numpy(zero_copy_only=False)
+
+    def series(self, pandas: Any, parts: list[Any]) -> Any:
+        import numpy as np
+
+        values = np.concatenate(parts) if parts else np.array([], "datetime64[us]")
+        found = pandas.Series(values)
+        return found if self.zone is None else found.dt.tz_localize(self.zone)
+
+
+_MOMENTS: dict[KindName | None, _Arrays] = {"timestamp": _Moments(None), "timestamptz": _Moments("UTC")}
+
+
+def _arrays(pandas: Any, kinds: Sequence[KindName | None]) -> list[_Arrays] | None:
+    """The forms of columns, if each has one."""
+    if not _has_texts(pandas) or not _has_arrow():
+        return None
+    found = [_MOMENTS.get(kind) or _packing(pandas, kind) for kind in kinds]
+    return [form for form in found if form is not None] if None not in found else None
+
+
+def _has_arrow() -> bool:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _packing(pandas: Any, kind: Any) -> _Packing | None:
