@@ -472,3 +472,100 @@ def test_a_stream_that_was_left_may_be_collected_in_the_middle_of_another_statem
     run = [sys.executable, "-c", LEFT_STREAM, url]
     done = subprocess.run(run, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("[{'n': 50}]\n", "")
+
+
+FORKED = """
+import os, signal, sys, threading
+import holdfast
+
+db = holdfast.connect(sys.argv[1])
+db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
+there, go_on, said = threading.Barrier(9), threading.Event(), []
+
+def in_a_transaction():
+    with db.transaction():
+        db.insert("t", {"v": "before"})
+        there.wait()
+        go_on.wait()
+        db.insert("t", {"v": "after"})
+
+def by_hand():
+    db.begin_transaction(read_only=True)
+    db.count("t")
+    there.wait()
+    go_on.wait()
+    db.count("t")
+    db.commit()
+
+def idle():
+    db.count("t")
+    there.wait()
+    go_on.wait()
+    db.count("t")
+
+threads = [threading.Thread(target=work) for work in (in_a_transaction, by_hand, *[idle] * 6)]
+for thread in threads:
+    thread.start()
+there.wait()
+numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n"
+rows = db.stream(numbers)
+next(rows)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    try:
+        next(rows)
+        list(rows)
+    except holdfast.errors.TransactionError:
+        os._exit(0)
+    os._exit(1)
+said.append(os.waitpid(child, 0)[1])
+said.append(1 + len(list(rows)))
+go_on.set()
+for thread in threads:
+    thread.join()
+print(said, [row["v"] for row in db.select("t", order_by="id")], sum(db.health().retries.values()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_disturbs_no_thread_of_the_parent(url: str) -> None:
+    """What its threads had falls to pieces in the child, which must say nothing on their connections."""
+    run = [sys.executable, "-c", FORKED, url]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[0, 5000] ['before', 'after'] 0\n", "")
+
+
+FORKED_FILE = """
+import os, signal, sys
+import holdfast
+
+db = holdfast.connect(sys.argv[1])
+db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+written, closed = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    db.insert("t", {"id": 1})
+    os.write(written[1], b".")
+    os.read(closed[0], 1)
+    db.insert("t", {"id": 2})
+    db.close()
+    os._exit(0)
+os.read(written[0], 1)
+db.close()
+with holdfast.connect(sys.argv[1]) as other:
+    other.insert("t", {"id": 3})
+os.write(closed[1], b".")
+print(os.waitpid(child, 0)[1])
+with holdfast.connect(sys.argv[1]) as other:
+    print([row["id"] for row in other.select("t", order_by="id")])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_what_the_child_of_a_fork_writes_stays_when_the_parent_closes(url: str) -> None:
+    """SQLite's memory of the locks is copied to the child, and the locks are not."""
+    run = [sys.executable, "-c", FORKED_FILE, url]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("0\n[1, 2, 3]\n", "")

@@ -258,6 +258,9 @@ class Executor:
     def abandon(self) -> None:
         """Forget every connection without touching it: they belong to the parent of a fork."""
         _kept_after_fork.extend((self._local, *self._sessions))
+        own = getattr(self._local, "session", None)
+        if own is not None and not own.stack:
+            self.pool.inherit(own.lease.entry)
         self.pool.abandon()
         # Another thread, which the child lacks, may have had these.
         self._knowing = threading.RLock()
@@ -431,8 +434,13 @@ class Executor:
             self.pass_on()
         raw = borrowed.raw if borrowed else session.raw
         try:
-            lasts = session.lasting() if borrowed is None and session.stack else _always
+            entry = (borrowed or session.lease).entry
+            lasts = session.lasting() if borrowed is None and session.stack else entry.is_ours
             yield from read(raw, borrowed is None, lasts)
+            if not entry.is_ours():
+                raise TransactionError(
+                    "this stream belongs to the process that was forked", hint="read it there, or begin anew"
+                )
             if not lasts():
                 raise TransactionError(
                     "the transaction that this stream was begun in has ended",
@@ -600,10 +608,6 @@ class Executor:
             self._is_unsettled = any(session.known is not None for session in self._all_sessions())
         for session in [own] if own is not None else self._all_sessions():
             session.stale, session.ready = True, False
-
-
-def _always() -> bool:
-    return True
 
 
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,12 +26,22 @@ class Entry:
     raw: Any
     changes: int = 0
     info: dict[str, Any] | None = field(default=None, repr=False)
+    process: int = field(default_factory=os.getpid)
+
+    def is_ours(self) -> bool:
+        """False in the child of a fork: it is its parent's, and nothing may be sent on it, nor a goodbye."""
+        return self.process == os.getpid()
 
 
 Hook = Callable[[Entry], None]
 
 # Garbage that refers to itself is taken apart in any order: a connection must not be gone before its lease.
 _open: set[Entry] = set()
+
+# What the parent of a fork had open and nobody was using, with what lets go of it in the child: before that
+# opens a connection of its own, as late as that, because another thread may have been in the library's locks.
+_inherited: list[tuple[Callable[[Any], None], Any]] = []
+_inheriting = threading.Lock()
 
 
 def _nothing(entry: Entry) -> None:
@@ -42,7 +53,8 @@ class Pool:
 
     There is no limit unless one is given: each thread keeps its connection while it lives. ``answers`` says
     whether one that was kept can still be used. ``taken`` and ``returned`` are called for each that goes
-    out or comes back. ``apart`` gives one that is not among these, for SQLAlchemy to learn from.
+    out or comes back. ``apart`` gives one that is not among these, for SQLAlchemy to learn from. ``leave``
+    lets go of one in the child of a fork, which its parent goes on using.
     """
 
     def __init__(
@@ -52,12 +64,14 @@ class Pool:
         *,
         answers: Callable[[Any], bool] | None = None,
         apart: Callable[[], Any] | None = None,
+        leave: Callable[[Any], None] | None = None,
     ) -> None:
         self._is_open = True
         self._renew()
         size, more = options.get("pool_size", POOL_SIZE), options.get("max_overflow", -1)
         self.connect = connect
         self.apart = apart or connect
+        self._leave = leave
         self.most: int | None = size + more if more >= 0 else None
         self.taken: Hook = _nothing
         self.returned: Hook = _nothing
@@ -71,7 +85,6 @@ class Pool:
         self._free = threading.Condition(self.lock)
         self._idle: deque[Entry] = deque()
         self._count = 0
-        self.era = object()
 
     @property
     def idle(self) -> int:
@@ -97,6 +110,7 @@ class Pool:
                 self.clear()
                 entry = None
             if entry is None:
+                _let_go_of_the_inherited()
                 entry = Entry(self.connect())
                 _open.add(entry)
             self.taken(entry)
@@ -173,7 +187,14 @@ class Pool:
 
     def abandon(self) -> None:
         """Begin anew in the child of a fork, without a touch to what its parent goes on using."""
+        for entry in self._idle:
+            self.inherit(entry)
         self._renew()
+
+    def inherit(self, entry: Entry) -> None:
+        """Note a connection of the parent of this process that surely no thread was using at the fork."""
+        if self._leave is not None:
+            _inherited.append((self._leave, entry.raw))
 
     def __del__(self) -> None:
         self.close()
@@ -182,12 +203,12 @@ class Pool:
 class Lease:
     """The hold on a connection, which goes back by itself when nothing refers to the lease any more."""
 
-    __slots__ = ("_era", "_holders", "_pool", "entry", "raw")
+    __slots__ = ("_holders", "_pool", "entry", "raw")
 
     def __init__(self, pool: Pool, entry: Entry) -> None:
         self.entry = entry
         self.raw = entry.raw
-        self._pool, self._era = pool, pool.era
+        self._pool = pool
         self._holders = 1
 
     def shared(self) -> Lease:
@@ -201,27 +222,47 @@ class Lease:
         with self._pool.lock:
             is_last = self._holders == 1
             self._holders = max(0, self._holders - 1)
-        if is_last and self._is_ours():
+        if is_last and self.entry.is_ours():
             self._pool.put_back(self.entry)
+        elif is_last:
+            self._pool.inherit(self.entry)
 
     def drop(self, *, keep_open: bool = False) -> None:
         """Close a connection that can no longer be trusted; or, with ``keep_open``, only forget it."""
-        if self._holders and self._is_ours():
+        if self._holders and self.entry.is_ours():
             self._holders = 0
             self._pool.drop(self.entry, keep_open=keep_open)
 
-    def _is_ours(self) -> bool:
-        """False in the child of a fork: the connection is its parent's, and must not even be closed."""
-        return self._pool.era is self._era
-
     def __del__(self) -> None:
+        # In the child of a fork, too: a thread of the parent had it, and was in no call.
         if self._holders:
             self._holders = 1
             self.close()
 
 
 def _close(entry: Entry) -> None:
+    if not entry.is_ours():
+        return
     _open.discard(entry)
     # One that is broken may be unable even to say goodbye.
     with contextlib.suppress(Exception):
         entry.raw.close()
+
+
+def _let_go_of_the_inherited() -> None:
+    if not _inherited:
+        return
+    with _inheriting:
+        while _inherited:
+            leave, raw = _inherited.pop()
+            with contextlib.suppress(Exception):
+                leave(raw)
+
+
+def _after_fork() -> None:
+    global _inheriting
+    _inheriting = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
+from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -65,6 +66,7 @@ FIRST_IN_PORTIONS = 170_000
 
 driver_error: tuple[type[Exception], ...] = (psycopg.Error,)
 _refreshes = itertools.count()
+_of_parent: list[Any] = []
 
 
 # What a read-only connection runs: everything that reads, and the bounds of transactions.
@@ -395,9 +397,13 @@ def stream(
     is_alone = raw.pgconn.transaction_status == TransactionStatus.IDLE or not shared
     if is_alone and _takes_its_time(cursor):
         rows: Any = cursor.stream(sql, params, binary=binary, size=min(size, 1000))
-        with contextlib.closing(rows):
-            while batch := list(islice(rows, size)):
+        process = getpid()
+        try:
+            while lasts() and (batch := list(islice(rows, size))):
                 yield batch
+        finally:
+            # In the child of a fork its parent goes on, with the same socket, and even its end would disturb.
+            rows.close() if getpid() == process else _of_parent.append(rows)
         return
     cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", params, prepare=False)
 

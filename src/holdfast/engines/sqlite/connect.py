@@ -66,7 +66,7 @@ def create(target: Target, options: Mapping[str, Any]) -> Opened:
 
     anchor = open_connection() if target.path is None else None
     # The file may be locked, and one in memory is while somebody writes.
-    pool = Pool(open_connection, options, apart=lambda: sqlite3.connect(":memory:"))
+    pool = Pool(open_connection, options, apart=lambda: sqlite3.connect(":memory:"), leave=_leave)
     return Opened(pool, target.sqlalchemy_url, anchor.close if anchor else _nothing)
 
 
@@ -188,6 +188,16 @@ def interrupt(raw: Any) -> None:
     raw.interrupt()
 
 
+def _leave(raw: Any) -> None:
+    """Close it in the child of a fork, where SQLite believes to hold the locks that its parent has.
+
+    What opens the file next would rely on them, and its writes be lost when the parent closes the file. One
+    in a transaction has to stay: what it wrote would be undone in memory that both share.
+    """
+    if not raw.in_transaction:
+        raw.close()
+
+
 def is_alive(raw: Any) -> bool:
     return True
 
@@ -253,7 +263,7 @@ def _stream_copy(
     names = {item[0].lower() for item in raw.execute(f"SELECT * FROM temp.{copy} LIMIT 0").description}
     number = next(name for name in ("rowid", "_rowid_", "oid") if name not in names)
     page = f"SELECT {number}, * FROM temp.{copy} WHERE {number} > ? ORDER BY {number} LIMIT ?"
-    last = 0
+    last, process = 0, os.getpid()
 
     def fetch(count: int) -> list[Any]:
         nonlocal last
@@ -264,8 +274,10 @@ def _stream_copy(
     try:
         yield from paced(fetch, size)
     finally:
-        with contextlib.suppress(*driver_error):
-            raw.execute(f"DROP TABLE temp.{copy}")
+        # The file of temporary tables is that of the parent, too, in the child of a fork.
+        if os.getpid() == process:
+            with contextlib.suppress(*driver_error):
+                raw.execute(f"DROP TABLE temp.{copy}")
 
 
 def begin(run: Run, *, isolation: str | None, read_only: bool) -> None:
