@@ -477,6 +477,24 @@ def test_two_processes_at_once(url: str, project: Project) -> None:
         assert db.count("skills") == 3
 
 
+def test_another_process_may_have_made_the_tables_since_the_revisions_were_read(
+    url: str, db: holdfast.Database, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = migrate.heads_of
+
+    def read_before_the_other(reading: holdfast.Database) -> tuple[str, ...]:
+        found = read(reading)
+        monkeypatch.setattr(migrate, "heads_of", read)
+        with holdfast.connect(url) as other:
+            assert migrate.upgrade(other, project=project).revisions
+        return found
+
+    monkeypatch.setattr(migrate, "heads_of", read_before_the_other)
+    done = migrate.upgrade(db, project=project)
+    assert (done.revisions, done.backup) == ([], None)
+    assert drift.check(db, project=project) == []
+
+
 SLOW = """
     import pathlib
     import time

@@ -79,6 +79,9 @@ def test_a_name_that_cannot_be_is_refused(name: str, kind: type[errors.Error]) -
         ("metadata:str", "models' own"),
         ("model_name:str", "models' own"),
         ("copy:str", "models' own"),
+        ("int:int", "models' own"),
+        ("bytes:bytes:optional", "models' own"),
+        ("kept:bool", "models' own"),
         ("who:user.id", "in no model"),
         ("who:users.email", "no primary key"),
         ("who:users.", "no primary key"),
@@ -128,9 +131,11 @@ def test_a_class_has_the_name_of_one_row() -> None:
         "fields": "FieldEntry",
         "nones": "NoneEntry",
         "warnings": "WarningEntry",
+        "days": "DayEntry",
         "as_": "As",
     }
     assert {table: class_name(table) for table in names} == names
+    assert class_name("teams", {"Team", "TeamEntry"}) == "TeamEntryEntry"
 
 
 @pytest.mark.parametrize("kind", [None, "knowledge", "memory"])
@@ -250,6 +255,42 @@ def test_a_memory_table_is_made_and_used(url: str, tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "used\n"), done.stderr
+
+
+RELATED = """
+from datetime import date
+
+import holdfast
+import models
+from holdfast.agents.models import Team, User
+from sqlmodel import Session, select
+
+with holdfast.connect() as db, Session(db.engine) as session:
+    session.add(models.NoteEntry(date=date(2026, 1, 2), datetime=None))
+    session.add(User(email="ada@example.org", password_hash="h", teams=[Team(name="crew")]))
+    session.commit()
+    print(session.exec(select(User)).one().teams[0].name, session.exec(select(models.NoteEntry)).one().date)
+"""
+
+
+def test_tables_and_fields_with_the_names_of_what_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/app.db"
+    assert holdfast_agents(tmp_path, "migrate", "upgrade", url=url).returncode == 0
+    for name, *fields in (
+        ("team", "a:int"),
+        ("note", "a:int"),
+        ("notes", "date:date", "datetime:datetime:optional", "other:date:optional"),
+    ):
+        made = holdfast_agents(tmp_path, "new-table", name, *fields, "--yes", url=url)
+        assert made.returncode == 0, made.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", RELATED],
+        cwd=tmp_path,
+        env=clean_environment() | {"HOLDFAST_URL": url},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "crew 2026-01-02\n"), done.stderr
 
 
 def test_no_leaves_nothing_and_another_table_joins_the_branch(tmp_path: Path) -> None:

@@ -35,11 +35,13 @@ KINDS = {
     "float": Kind("float"),
     "bool": Kind("bool"),
     "datetime": Kind("AwareDatetime", "Moment", ("pydantic:AwareDatetime", f"{COLUMNS}:Moment")),
-    "date": Kind("date", "", ("datetime:date",)),
+    "date": Kind("Day", "", (f"{COLUMNS}:Day",)),
     "json": Kind("JsonObject", "Json", (f"{COLUMNS}:Json", f"{COLUMNS}:JsonObject")),
     "uuid": Kind("UUID", "Key", ("uuid:UUID", f"{COLUMNS}:Key")),
     "bytes": Kind("bytes"),
 }
+_SPELT = frozenset({"int", "float", "bool", "str", "bytes", "kept"})
+"""What the text of a model says of its fields, which a field of that name would hide."""
 MODIFIERS = ("optional", "unique", "index")
 DELETES = ("cascade", "restrict", "set_null")
 
@@ -104,12 +106,12 @@ def _field(text: str, metadata: MetaData) -> FieldSpec:
 
     name, _, rest = text.partition(":")
     if not rest:
-        raise InvalidQuery(f"the field {text!r} has no type", hint=f"write {text or 'title'}:str")
+        raise InvalidQuery(f"the field {name!r} has no type", hint=f"write {name or 'title'}:str")
     if not _NAME.fullmatch(name) or len(name) > LONGEST or keyword.iskeyword(name):
         raise InvalidQuery(
             f"{name!r} cannot be the name of a field", hint="small letters, digits and _, no word of Python"
         )
-    if hasattr(Model, name) or name.startswith("model_"):
+    if hasattr(Model, name) or name in _SPELT or name.startswith("model_"):
         raise InvalidQuery(f"the name {name!r} is one of the models' own", hint=f"for example {name}_")
     type_name, *modifiers = rest.split(":")
     known = MODIFIERS + (DELETES if "." in type_name else ())

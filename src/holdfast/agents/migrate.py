@@ -163,7 +163,11 @@ class _Run:
             step.is_upgrade and step.revision.is_base and OURS in step.revision.branch_labels
             for step in steps
         ):
-            self._refuse_tables_of_others()
+            there = self._tables_to_be_made()
+            if there and heads_of(self.db) != heads:
+                # Another process has run them since the revisions were read.
+                return self.go(to, way)
+            self._refuse(there)
         if self.db.list_tables():
             done.warnings = warnings_of(self.db, self.revisions, steps, heads)
         for warning in done.warnings:
@@ -176,11 +180,14 @@ class _Run:
             done.revisions.append(step)
         return done
 
-    def _refuse_tables_of_others(self) -> None:
-        """Say before the first migration which of its tables are there, and whose they may be."""
+    def _tables_to_be_made(self) -> list[str]:
+        """The tables of our migrations that are there."""
         from holdfast.agents.drift import made_by
 
-        there = sorted(made_by(HERE / "versions").intersection(self.db.list_tables()))
+        return sorted(made_by(HERE / "versions").intersection(self.db.list_tables()))
+
+    def _refuse(self, there: Sequence[str]) -> None:
+        """Say before the first migration which of its tables are there, and whose they may be."""
         if there:
             of_saver = set(there) <= set(CHECKPOINTS)
             raise MigrationError(

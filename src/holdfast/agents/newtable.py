@@ -11,7 +11,7 @@ from pathlib import Path
 from holdfast.agents import migrate, revise
 from holdfast.agents.drift import compared, known_tables
 from holdfast.agents.fields import read_fields, table_name
-from holdfast.agents.project import Project
+from holdfast.agents.project import Project, class_names
 from holdfast.agents.tablecode import Code, written
 from holdfast.database import Database
 from holdfast.errors import ConfigurationError, MigrationError, SchemaError, TableExists
@@ -61,7 +61,7 @@ def new_table(
     metadata = project.load()
     table_name(name, set(db.list_tables()) | known_tables(project, metadata))
     more = {"knowledge": ["text"], "memory": ["text", "user_id"]}.get(kind or "", [])
-    code = written(name, read_fields(fields, metadata, more), kind=kind)
+    code = written(name, read_fields(fields, metadata, more), kind=kind, taken=class_names())
     _refuse_pending(db, project)
     made = _Files(project, name)
     try:

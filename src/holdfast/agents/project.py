@@ -110,6 +110,13 @@ class Project:
         return metadata
 
 
+def class_names() -> frozenset[str]:
+    """The names of the classes of all tables that were imported, ours and a project's."""
+    from holdfast.agents.models import Model
+
+    return frozenset(mapper.class_.__name__ for mapper in Model._sa_registry.mappers)
+
+
 def own_tables() -> frozenset[str]:
     """The names of the application's own tables, without those of a project."""
     from holdfast.agents.models import Model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from holdfast.agents.fields import COLUMNS, FieldSpec
@@ -22,6 +22,7 @@ _TAKEN = {
     "Json",
     "Label",
     "Body",
+    "Day",
 } | {"Knowledge", "SQLModel", "BigInteger", "ExactText", "JsonObject", "AwareDatetime", "Model", "UUID"}
 _PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
 
@@ -35,22 +36,27 @@ class Code:
     handle: str | None = None
 
 
-def class_name(table: str) -> str:
-    """A class's name for a row of a table: ``recipe_steps`` gives ``RecipeStep``."""
+def class_name(table: str, taken: Collection[str] = ()) -> str:
+    """A class's name for a row of a table: ``recipe_steps`` gives ``RecipeStep``.
+
+    ``taken`` are the classes of other tables: SQLAlchemy finds what is related by that name alone.
+    """
     single = table
     for end, instead in _PLURALS:
         if table.endswith(end) and not table.endswith("ss") and len(table) > len(end) + 1:
             single = table[: -len(end)] + instead
             break
     name = "".join(part.capitalize() for part in single.split("_"))
-    if name in _TAKEN or keyword.iskeyword(name) or hasattr(builtins, name):
+    while name in _TAKEN or name in taken or keyword.iskeyword(name) or hasattr(builtins, name):
         name += "Entry"
     return name
 
 
-def written(table: str, fields: Sequence[FieldSpec], *, kind: str | None) -> Code:
+def written(
+    table: str, fields: Sequence[FieldSpec], *, kind: str | None, taken: Collection[str] = ()
+) -> Code:
     """The module of a table; ``kind`` is ``"knowledge"``, ``"memory"`` or ``None``."""
-    row = class_name(table)
+    row = class_name(table, taken)
     base = [_line(field) for field in fields]
     updates = [_update(field) for field in fields]
     own: list[str] = []

@@ -1,7 +1,7 @@
 """Columns that the ORM and ``db`` read alike: ids, times and JSON, spelt as Holdfast itself spells them."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -129,5 +129,7 @@ Note = Annotated[str, StringConstraints(max_length=4000, pattern=NO_NUL)]
 """A line or a paragraph."""
 Body = Annotated[str, StringConstraints(max_length=1_000_000, pattern=NO_NUL)]
 """A text of any use."""
+Day = date
+"""A day; a field may then be called ``date``."""
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_storable_json)]
 """A JSON object that comes back as it went in, on both engines."""
