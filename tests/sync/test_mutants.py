@@ -161,10 +161,10 @@ def blind_acknowledge(patch: pytest.MonkeyPatch) -> None:
     """The marks of all rows that were sent go, also of those that were changed since."""
     right = replica.acknowledge
 
-    def wrong(local: Any, sides: Any, flight: Any, answer: Any) -> Any:
+    def wrong(local: Any, sides: Any, *given: Any) -> Any:
         for side in sides:
             local.run(f'DELETE FROM "{side.tracked.log}"')
-        return right(local, sides, flight, answer)
+        return right(local, sides, *given)
 
     patch.setattr(replica, "acknowledge", wrong)
 

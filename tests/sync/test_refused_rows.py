@@ -284,6 +284,11 @@ def test_a_removed_row_takes_no_unsent_row_with_it_through_a_table_that_is(
     assert "waits to be sent" in row.reason
     sync.run()
     assert hub.get("low", "new") == {"id": "new", "up": "2"}
+    if between == "without a foreign key at the hub":
+        assert sync.run().quarantined == 1, "the hub keeps what refers to it"
+        assert local.select("middle") == hub.select("middle") == [{"id": "2", "up": "1"}]
+        hub.delete("low", {"id": "new"})
+        hub.delete("middle", {"id": "2"})
     # Nothing waits any more, and what the hub has removed goes.
     assert sync.run().quarantined == 0
     assert local.count("top") == 0
@@ -373,3 +378,53 @@ def test_a_row_that_the_hub_removes_with_its_parent_is_on_record(
     mine.resolve(conflict, keep="hub")
     mine.run()
     assert hub.get("people", "new") == conflict.hub
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "SET DEFAULT"])
+def test_a_row_that_the_hub_keeps_is_not_lost_by_a_key_of_the_replica_alone(
+    local: holdfast.Database, hub: holdfast.Database, action: str
+) -> None:
+    """The parent stays and is listed, until the child refers to another one or goes."""
+    for db, to in ((local, f" REFERENCES teams (id) ON DELETE {action}"), (hub, "")):
+        db.create_table("teams", {"id": "TEXT PRIMARY KEY"})
+        db.create_table("people", {"id": "TEXT PRIMARY KEY", "team": f"TEXT DEFAULT 'none'{to}"})
+    sync = Sync(local, hub)
+    sync.enable()
+    hub.insert_many("teams", [{"id": name} for name in ("none", "t", "u", "v")])
+    hub.insert_many("people", [{"id": "p", "team": "t"}, {"id": "q", "team": "u"}, {"id": "r", "team": "u"}])
+    sync.run()
+    # One is removed with all that refer to it, one with some of them, one with none.
+    hub.delete("people", {"id": "p"})
+    hub.delete("people", {"id": "q"})
+    hub.delete("teams", "id IN ('t', 'u', 'v')")
+    for _ in range(2):
+        assert sync.run().quarantined == 1
+        assert local.select("people") == hub.select("people") == [{"id": "r", "team": "u"}]
+        assert [row["id"] for row in local.select("teams", order_by="id")] == ["none", "u"]
+        (row,) = sync.status().quarantined
+        assert (row.table, row.key, row.direction) == ("teams", ("u",), "pull")
+        assert "that the hub keeps" in row.reason
+    hub.update("people", {"team": None}, {"id": "r"})
+    assert sync.run().quarantined == 0
+    assert local.select("teams") == hub.select("teams") == [{"id": "none"}]
+    assert local.select("people") == hub.select("people")
+
+
+def test_a_key_of_the_replica_alone_within_a_table(local: holdfast.Database, hub: holdfast.Database) -> None:
+    """What goes at the hub with all below it goes here, too; what stays there stays here."""
+    local.create_table(
+        "tree", {"id": "TEXT PRIMARY KEY", "up": "TEXT REFERENCES tree (id) ON DELETE CASCADE"}
+    )
+    hub.create_table("tree", {"id": "TEXT PRIMARY KEY", "up": "TEXT"})
+    sync = Sync(local, hub)
+    sync.enable()
+    above = {"a": None, "b": "a", "c": "b", "x": None, "y": "x", "z": "y"}
+    hub.insert_many("tree", [{"id": id, "up": up} for id, up in above.items()])
+    sync.run()
+    hub.delete("tree", "id <> 'z'")
+    sync.run()
+    assert [row["id"] for row in local.select("tree", order_by="id")] == ["x", "y", "z"]
+    assert {row.key for row in sync.status().quarantined} == {("x",), ("y",)}
+    hub.delete("tree", {"id": "z"})
+    sync.run()
+    assert (sync.run().quarantined, local.count("tree")) == (0, 0)

@@ -25,8 +25,7 @@ import holdfast
 import servers
 from holdfast.core import transaction
 from holdfast.errors import CommitUnknown, ConnectionLost, HubChanged
-from holdfast.sync import Sync
-from holdfast.sync import hub as hub_half
+from holdfast.sync import Sync, along
 
 COLUMNS = ("born", "a", "b")
 CREATE = "CREATE TABLE things (id text PRIMARY KEY, born text, a text, b text)"
@@ -363,7 +362,7 @@ class World:
         self.hub_backup: Any = None
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(transaction, "_commit", self.commits)
-        self.patch.setattr(hub_half, "datetime", WrongClock)
+        self.patch.setattr(along, "datetime", WrongClock)
 
     def close(self) -> None:
         self.patch.undo()

@@ -13,7 +13,7 @@ from holdfast.engines.changes import APPLYING, UNNOTED, Tracked
 from holdfast.engines.names import quote_identifier
 from holdfast.errors import Error, HubChanged, ReadOnlyError, SyncError
 from holdfast.sync import lineage, notes, setup
-from holdfast.sync.hub import gone_since
+from holdfast.sync.along import gone_since
 from holdfast.sync.merge import POLICIES, Policy
 from holdfast.sync.notes import Entry, SharedEntry
 from holdfast.sync.replica import (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from holdfast.core.executor import Executor
@@ -15,13 +13,12 @@ from holdfast.core.where import encode
 from holdfast.engines.changes import listed
 from holdfast.engines.names import quote_identifier
 from holdfast.sync import lineage, notes
-from holdfast.sync.images import as_text
+from holdfast.sync.along import note_conflict, put_in_place
 from holdfast.sync.lineage import Seen
 from holdfast.sync.merge import Clash, Image, Merged, Policy, merge, with_latest
-from holdfast.sync.stage import DECIDED, Columns, Side, Stage, settle
+from holdfast.sync.stage import DECIDED, Columns, Key, Side, Stage
 
 MOST_AT_ONCE = 2_000
-Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def receive(
             stage.load(part.batches, refused.__setitem__)
             stages.append(stage)
         if not answer.is_repeated:
-            _apply(stages, sender, policy, answer)
+            _apply(hub, stages, sender, policy, answer)
             note_applied(hub, replica, batch, answer.taken)
         for stage in stages:
             stage.refused = answer.taken[stage.side.tracked.name]
@@ -129,23 +126,18 @@ def _remembered(hub: Executor, replica: str) -> dict[str, dict[int, str]]:
     return {table: {int(number): why for number, why in rows.items()} for table, rows in known.items()}
 
 
-def _apply(stages: Sequence[Stage], sender: Sender, policy: Policy, answer: Answer) -> None:
+def _apply(hub: Executor, stages: Sequence[Stage], sender: Sender, policy: Policy, answer: Answer) -> None:
     clashes, replica = [], sender.id
     for stage in stages:
         lock(stage)
         clashes += [(stage, *found) for found in decide(stage, policy)]
     changes = [(stage.side.executor.engine.changes, stage) for stage in stages]
     low = {stage.name: each.upcoming(stage.side.executor.run, stage.side.tracked) for each, stage in changes}
-    watched = {
-        side: side.executor.engine.changes.upcoming(side.executor.run, side.tracked)
-        for side in (sender.sides if any(stage.removes(1, stage.last) for stage in stages) else ())
-    }
-    settle(stages)
-    answer.conflicts += _note_taken_along(watched, stages, replica)
+    answer.conflicts += put_in_place(hub, stages, sender.sides, replica)
     for stage, number, clash, image in clashes:
         # A row that is refused stays as it is on both sides, and is merged again when it comes again.
         if number not in stage.refused:
-            note_conflict(stage.side.executor, replica, clash, image)
+            note_conflict(hub, replica, clash, image)
             answer.conflicts += 1
     for each, stage in changes:
         span = low[stage.name], each.here(stage.side.executor.run, stage.side.tracked)
@@ -153,21 +145,6 @@ def _apply(stages: Sequence[Stage], sender: Sender, policy: Policy, answer: Answ
         answer.taken[stage.side.tracked.name] = {**dict.fromkeys(stage.unfit, ""), **stage.refused}
         if _is_all(stage, span):
             answer.own[stage.side.tracked.name] = span
-
-
-def _note_taken_along(watched: Mapping[Side, int], stages: Sequence[Stage], replica: str) -> int:
-    """Write down rows that went with a removed one and that the replica did not remove: it never saw them."""
-    by_table = {stage.side.tracked.name: stage for stage in stages}
-    count = 0
-    for side, low in watched.items():
-        gone = list(gone_since(side, low, but=by_table.get(side.tracked.name)))
-        for key, image in gone:
-            named = {column.name: value for column, value in zip(side.tracked.key, key, strict=True)}
-            note_conflict(
-                side.executor, replica, Clash(side.tracked.name, named, image, None, image, ()), None
-            )
-        count += len(gone)
-    return count
 
 
 def lock(stage: Stage) -> None:
@@ -234,24 +211,6 @@ def _changed_meanwhile(stage: Stage) -> list[tuple[int, Image, Image, Image]]:
             )
         )
     return found
-
-
-def note_conflict(hub: Executor, replica: str, clash: Clash, image: Image) -> None:
-    """Write down what was not kept, in the transaction that does not keep it."""
-    hub.run(
-        f'INSERT INTO {notes.CONFLICTS} ("id", "at", "replica", "table_name", "key", "kind", "columns", '
-        '"base", "ours", "hub", "result") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-        (
-            uuid.uuid4().hex,
-            datetime.now(UTC).isoformat(" "),
-            replica,
-            clash.table,
-            as_text(clash.key),
-            clash.kind,
-            json.dumps(clash.columns),
-            *map(as_text, (clash.base, clash.ours, clash.hub, image)),
-        ),
-    )
 
 
 def _is_all(stage: Stage, span: tuple[int, int]) -> bool:
@@ -417,31 +376,3 @@ def prune(hub: Executor, sides: Iterable[Side]) -> None:
                 f'UPDATE {notes.SHARED} SET "pruned" = ? WHERE "number" = ? AND "pruned" < ?',
                 (low, number, low),
             )
-
-
-def gone_since(side: Side, start: int, *, but: Stage | None = None) -> Iterator[tuple[Key, Image]]:
-    """Rows that were removed from a position on, as they were, the last image first; but for staged ones."""
-    kept = notes.shared(side.executor)[side.tracked.name].columns
-    noted = [
-        carried.read.format(f'hf_f."b{kept.index(column.name)}"') if column.name in kept else "NULL"
-        for carried, column in zip(side.others, side.tracked.others, strict=True)
-    ]
-    columns = ", ".join([*side.noted_keys("hf_f"), *noted])
-    sql = (
-        f'SELECT {columns} FROM {quote_identifier(side.tracked.feed)} AS hf_f WHERE hf_f."had" = 1 '
-        f'AND hf_f."position" >= ? AND NOT EXISTS (SELECT 1 FROM {side.table} WHERE {side.match("hf_f")}) '
-        f"{_unstaged(but)}"
-        'ORDER BY hf_f."position" DESC'
-    )
-    for batch in side.executor.stream(sql, [start], batch_size=MOST_AT_ONCE, undisturbed=True):
-        for row in batch:
-            image = side.image(row)
-            yield tuple(image[column.name] for column in side.tracked.key), image
-
-
-def _unstaged(stage: Stage | None) -> str:
-    if stage is None:
-        return ""
-    keys = listed(stage.side.tracked.keys)
-    noted = listed(stage.side.tracked.keys, "hf_f.")
-    return f'AND ({noted}) NOT IN (SELECT {keys} FROM {stage.quoted} WHERE "has" = 0) '

@@ -1,13 +1,14 @@
 """Rows that the hub has removed and that stay: one that waits to be sent would go with them, and nobody knew.
 
 A row that waits, or stays, and refers to one that is to go is looked for before. What cannot be found so is
-seen by counting, and taken back: a row below a table that is paused or not synced, or one that a program
-writes just then.
+seen by counting, and taken back: a row below a table that is paused or not synced, one that a program writes
+just then, or one that the hub keeps, because only the replica has the foreign key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from holdfast.core.executor import Executor
 from holdfast.engines.changes import Tracked, matching
@@ -16,6 +17,7 @@ from holdfast.sync import notes
 from holdfast.sync.notes import Entry
 from holdfast.sync.stage import Side, Stage
 
+_ACTIONS = ("CASCADE", "SET NULL", "SET DEFAULT")
 HELD = 3
 """What a staged row says in the place of whether there is one, when it is left as it is."""
 
@@ -120,3 +122,57 @@ def _lost(local: Executor, entry: Entry) -> int:
         f"SELECT count(*) FROM {_log(entry)} AS hf_n WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {match})"
     )
     return int(local.scalar(gone) or 0)
+
+
+class OnlyHere(NamedTuple):
+    """A foreign key that the replica has and the hub has not: the table, the one it is on, their columns."""
+
+    child: Side
+    parent: str
+    pairs: Sequence[tuple[str, str]]
+
+
+def only_here(sides: Iterable[tuple[Side, Side]]) -> list[OnlyHere]:
+    """Such keys among these tables, here and at the hub, by which a row goes or changes with its parent."""
+    pairs = list(sides)
+    names = {ours.tracked.name.lower(): ours.tracked.name for ours, _ in pairs}
+    found = []
+    for ours, theirs in pairs:
+        there = {_reference(key) for key in _foreign_keys(theirs)}
+        for key in _foreign_keys(ours):
+            parent = names.get(key["references"].lower())
+            if parent and key["on_delete"] in _ACTIONS and _reference(key) not in there:
+                columns = list(zip(key["columns"], key["keys"], strict=True))
+                found.append(OnlyHere(ours, parent, columns))
+    return found
+
+
+def _foreign_keys(side: Side) -> list[dict[str, Any]]:
+    return side.executor.engine.catalog.foreign_keys(side.executor.run, side.tracked.name)
+
+
+def _reference(key: Mapping[str, Any]) -> tuple[str, frozenset[tuple[str, str]]]:
+    return key["references"].lower(), frozenset(zip(key["columns"], key["keys"], strict=True))
+
+
+def count_kept(keys: Iterable[OnlyHere], stages: Sequence[Stage]) -> int:
+    """How many rows refer by such keys to one that is to go, and are not to go themselves."""
+    by_table = {stage.side.tracked.name: stage for stage in stages}
+    return sum(_kept(key, by_table) for key in keys if key.parent in by_table)
+
+
+def _kept(key: OnlyHere, by_table: Mapping[str, Stage]) -> int:
+    going, own = by_table[key.parent], by_table.get(key.child.tracked.name)
+    refers = " AND ".join(
+        f"hf_p.{quote_identifier(k)} = {key.child.table}.{quote_identifier(c)}" for c, k in key.pairs
+    )
+    goes = matching("hf_p", going.quoted, going.side.pairs())
+    sql = (
+        f"SELECT count(*) FROM {key.child.table} WHERE EXISTS (SELECT 1 FROM {going.side.table} AS hf_p "
+        f'JOIN {going.quoted} ON {goes} WHERE {going.quoted}."has" = 0 AND {refers})'
+    )
+    if own is not None:
+        sql += (
+            f' AND NOT EXISTS (SELECT 1 FROM {own.quoted} WHERE "has" = 0 AND {key.child.match(own.quoted)})'
+        )
+    return int(key.child.executor.scalar(sql) or 0)

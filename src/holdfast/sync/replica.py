@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -16,15 +16,16 @@ from holdfast.core.where import encode
 from holdfast.engines.changes import Tracked, listed
 from holdfast.engines.names import quote_identifier
 from holdfast.sync import lineage, notes
-from holdfast.sync.hub import Answer, Key
+from holdfast.sync.hub import Answer
 from holdfast.sync.images import as_text
 from holdfast.sync.merge import Image, rebase
 from holdfast.sync.notes import Entry
-from holdfast.sync.parents import count_lost, keep_all_parents
-from holdfast.sync.stage import REFUSALS, Columns, Side, Stage, copy_in, is_empty, settle
+from holdfast.sync.parents import OnlyHere, count_kept, count_lost, keep_all_parents
+from holdfast.sync.stage import REFUSALS, Columns, Key, Side, Stage, copy_in, is_empty, settle
 
 AT_ONCE = 2_000
 ALL = 2**62
+Keys = Callable[[], Sequence[OnlyHere]]
 Read = Callable[[], Generator[Columns, None, None]]
 """Rows of the hub by column, each time anew: the key, whether there is a row, and the row."""
 
@@ -174,7 +175,9 @@ def in_flight(side: Side) -> Iterator[Columns]:
 # Acknowledge
 
 
-def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answer: Answer) -> int | None:
+def acknowledge(
+    local: Executor, sides: Sequence[Side], flight_of: Flight, answer: Answer, only_here: Keys
+) -> int | None:
     """Take in what became of a batch, and let it go; return how many rows are others now.
 
     One transaction. ``None`` if another run has done that already.
@@ -191,7 +194,7 @@ def acknowledge(local: Executor, sides: Sequence[Side], flight_of: Flight, answe
             name = side.tracked.name
             for key, reason in answer.refused.get(name, {}).items():
                 _put_back(side, key, flight_of.turn, reason)
-        written = take_in(local, {side: partial(_answered, side, answer) for side in sides})
+        written = take_in(local, {side: partial(_answered, side, answer) for side in sides}, only_here)
         for side in sides:
             span = answer.own.get(side.tracked.name)
             if span:
@@ -367,12 +370,14 @@ def lift(side: Side, text: str, direction: str) -> None:
 # Taking in
 
 
-def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[Side] = ()) -> int:
+def take_in(
+    local: Executor, incoming: Mapping[Side, Read], only_here: Keys, *, whole: Iterable[Side] = ()
+) -> int:
     """Put the hub's rows in the place of those here, but for what was changed here; return how many.
 
     Rows come as columns: the key, whether there is a row, and the row. ``whole`` are tables of which all rows
-    come: what else is here and was not changed here, goes. The transaction is the caller's, and holds the
-    tables.
+    come: what else is here and was not changed here, goes. ``only_here`` are foreign keys that the hub has
+    not. The transaction is the caller's, and holds the tables.
     """
     local.engine.changes.applying(local.run, on=True)
     stages = []
@@ -394,7 +399,8 @@ def take_in(local: Executor, incoming: Mapping[Side, Read], *, whole: Iterable[S
         stages.append(stage)
     among = notes.entries(local)
     held = keep_all_parents(stages, among)
-    written += settle(stages, lost=partial(count_lost, local, among))
+    keys = cache(only_here)
+    written += settle(stages, lost=lambda: count_lost(local, among) - count_kept(keys(), stages))
     for stage in stages:
         stage.refused |= held[stage.name]
         _note_refused(stage)

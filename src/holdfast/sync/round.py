@@ -24,6 +24,7 @@ from holdfast.sync.enabling import Pair
 from holdfast.sync.hub import Answer, Cloned, Reading, Sender, Sent
 from holdfast.sync.merge import Policy
 from holdfast.sync.notes import Entry
+from holdfast.sync.parents import only_here
 from holdfast.sync.replica import Flight
 from holdfast.sync.report import Report
 from holdfast.sync.stage import Side
@@ -83,7 +84,7 @@ def push(rnd: Round, flight: Flight) -> Answer:
 
 def acknowledge(rnd: Round, flight: Flight, answer: Answer) -> int | None:
     """Step 3, here: take in what became of it, and let it go."""
-    return replica.acknowledge(rnd.local, rnd.sides, flight, answer)
+    return replica.acknowledge(rnd.local, rnd.sides, flight, answer, partial(only_here, rnd.pairs))
 
 
 def pull(rnd: Round) -> int:
@@ -125,7 +126,7 @@ def take_in(rnd: Round, todo: dict[Side, tuple[Reading, int]]) -> int:
     replica.hold(rnd.local, list(todo))
     incoming = {ours: partial(hub.read_feed, reading, stop) for ours, (reading, stop) in todo.items()}
     whole = [ours for ours, (reading, _) in todo.items() if reading.start is None]
-    return replica.take_in(rnd.local, incoming, whole=whole)
+    return replica.take_in(rnd.local, incoming, partial(only_here, rnd.pairs), whole=whole)
 
 
 def move_on(rnd: Round, seen: dict[Side, int]) -> None:

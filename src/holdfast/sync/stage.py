@@ -22,7 +22,8 @@ from holdfast.types.column import encode_column
 Values = Sequence[Any]
 Columns = Sequence[Values]
 """Rows by column: their numbers, whether there was and is a row, the key, and what it was and is."""
-Refuse = Callable[[tuple[Any, ...], str], None]
+Key = tuple[Any, ...]
+Refuse = Callable[[Key, str], None]
 
 # What a row may be at fault for; all else stops the round.
 REFUSALS = (IntegrityError, ValueRefused, DatabaseError)
@@ -358,7 +359,7 @@ def _run(stage: Stage, statement: str, low: int, high: int, lost: Callable[[], i
             before = lost()
             written = executor.run(statement, (low, high)).rowcount
             if written and lost() > before:
-                raise IntegrityError("a row that waits to be sent would go with it")
+                raise IntegrityError("a row that waits to be sent, or that the hub keeps, would go with it")
             return written
     except REFUSALS as exc:
         if low == high:
