@@ -216,3 +216,20 @@ def test_killed_while_it_joins_a_restored_hub(make: Make, moment: str) -> None:
         world.round(one, Fault(commit, moment, kill))
         world.write("r0", "k1", "b")
         _end(world)
+
+
+def test_only_who_has_seen_more_joins_it_anew(make: Make) -> None:
+    """One replica that finds the hub put back does not have the others begin anew."""
+    world = _begun(make)
+    one, other = world.replicas
+    world.back_up_hub()
+    world.write("hub", "k2", "insert")
+    world.round(one)
+    world.put_back_hub()
+    world.write("r0", "k0", "a"), world.write("r1", "k1", "b")
+    try:
+        assert world.round(one) is None, "it has seen more"
+        assert world.round(other) is not None
+        assert world.round(one) is not None
+    finally:
+        _end(world)

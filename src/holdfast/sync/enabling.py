@@ -301,9 +301,8 @@ def meet(local: Executor, hub: Executor, policy: Policy) -> str:
     if not known:
         raise lineage.changed("the hub does not know this replica")
     ((seq, token),) = known
-    if lineage.is_lost(hub, state["id"], lineage.seen(state)):
-        rotate(hub)
-        raise lineage.changed(lineage.LOST)
+    # Others may have seen no more than the backup has, and go on.
+    lineage.check(hub, state["id"], lineage.seen(state))
     if _is_copy(state, flight(local), seq, token):
         return new_identity(local, hub)
     return state["id"]
@@ -395,6 +394,8 @@ def rejoin(local: Executor, hub: Executor, policy: Policy, name: str | None) -> 
     wishes = (Wish(e.name, e.key, e.columns, e.filter, more.get(e.name, PLAIN)) for e in entries)
     agreed = [setup.agree(local, hub, wish) for wish in wishes]
     epoch = enable_hub(hub, policy, agreed)
+    # Under the name that it had until now, nothing is read any more.
+    let_go(hub, notes.read(local, notes.STATE)["id"])
     pairs, _ = pairs_of(local, hub)
     with Transaction(local):
         for entry in entries:
@@ -435,11 +436,28 @@ def disable_replica(local: Executor, names: Iterable[str] | None) -> list[int]:
     return [entry.number for entry in chosen]
 
 
-def leave(hub: Executor, replica: str) -> None:
-    """Have the hub keep nothing for a replica any more. One transaction."""
+def leave(hub: Executor, replica: str, names: Iterable[str] | None = None) -> None:
+    """Have the hub keep nothing for a replica any more, or no changes of some tables. One transaction."""
+    if names is not None:
+        let_go(hub, replica, names)
+        return
     with Transaction(hub):
         for table in (notes.CURSORS, notes.ROUNDS, notes.REPLICAS):
             hub.run(f'DELETE FROM {table} WHERE "id" = ?', (replica,))
+
+
+def let_go(hub: Executor, replica: str, names: Iterable[str] | None = None) -> None:
+    """Have the hub keep no changes for a replica until it has read them. One transaction.
+
+    Whoever goes on under its name, or with such a table, reads all rows once the hub has forgotten some.
+    """
+    shared = notes.shared(hub)
+    chosen = shared.keys() if names is None else set(names) & shared.keys()
+    with Transaction(hub):
+        for name in sorted(chosen):
+            hub.run(
+                f'DELETE FROM {notes.CURSORS} WHERE "id" = ? AND "number" = ?', (replica, shared[name].number)
+            )
 
 
 def disable_hub(hub: Executor) -> None:

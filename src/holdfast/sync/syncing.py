@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.core import rows as row_verbs
 from holdfast.core.executor import Executor
 from holdfast.core.transaction import Transaction
-from holdfast.errors import InvalidQuery, NotFoundError, SyncError, TransactionError
+from holdfast.errors import Error, InvalidQuery, NotFoundError, SyncError, TransactionError, did_you_mean
 from holdfast.sync import enabling, families, first, hub, notes, replica, round, setup
 from holdfast.sync.images import of_text
 from holdfast.sync.merge import Image, Policy
@@ -130,16 +130,40 @@ class Sync:
         """Note changes no more, here; without ``tables`` the hub forgets this replica, too.
 
         Rows stay as they are on both sides. ``hub=True`` ends the sync for all replicas: the hub notes no
-        change any more, and its list of conflicts goes.
+        change any more, and its list of conflicts goes. Where the hub cannot be reached, it is ended here.
+
+        Raises:
+            SyncError: if one of the tables is not synced.
         """
         self._outside()
+        chosen = self._chosen(tables)
+        try:
+            # First, so that what is killed between the two can be done again: the name is known here still.
+            self._leave(chosen, hub=hub)
+        except Error:
+            enabling.disable_replica(self._local, chosen)
+            raise
+        enabling.disable_replica(self._local, chosen)
+
+    def _chosen(self, tables: Iterable[str] | None) -> list[str] | None:
+        if tables is None:
+            return None
+        if isinstance(tables, str):
+            raise InvalidQuery("tables must be a list of names", hint="tables=['runs', 'notes']")
+        chosen = list(tables)
+        known = [entry.name for entry in notes.entries(self._local)] if self.is_enabled else []
+        for name in chosen:
+            if name not in known:
+                raise SyncError(f"{name!r} is not synced here", hint=did_you_mean(name, known, "tables"))
+        return chosen
+
+    def _leave(self, tables: list[str] | None, *, hub: bool) -> None:
         known = notes.is_there(self._local, notes.STATE)
         replica_id = notes.read(self._local, notes.STATE).get("id") if known else None
-        enabling.disable_replica(self._local, None if tables is None else list(tables))
-        if tables is None and notes.is_there(self._hub, notes.HUB):
+        if notes.is_there(self._hub, notes.HUB):
             if replica_id:
-                enabling.leave(self._hub, replica_id)
-            if hub:
+                enabling.leave(self._hub, replica_id, tables)
+            if hub and tables is None:
                 enabling.disable_hub(self._hub)
 
     def rebase(self) -> None:
