@@ -1323,7 +1323,8 @@ class Database:
 
         Each says what this object measured, in ``process``, and what PostgreSQL's pg_stat_statements counted
         of everybody, in ``server``; ``source`` is ``"process"`` or ``"server"`` for one of them alone.
-        ``plans`` adds how each is run now. No value of a statement is ever shown.
+        ``plans`` adds how each is run now, which need not be how its worst call was run. What only looks at
+        the catalogue is left out: most of that Holdfast asks for itself. No value is ever shown.
 
         >>> print(db.slow_queries(1))  # doctest: +SKIP
         0.3 ms in 9 calls, half under 0.02 ms, 95 % under 0.04 ms, 9 rows: SELECT acc FROM runs WHERE id = ?

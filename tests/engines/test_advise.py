@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import holdfast
-from holdfast.errors import ConfigurationError, InvalidQuery, NotSupported, TransactionError, UniqueViolation
+from holdfast.errors import (
+    ConfigurationError,
+    DatabaseError,
+    InvalidQuery,
+    NotSupported,
+    ReadOnlyError,
+    TransactionError,
+    UniqueViolation,
+)
 
 ROWS = 20_000
 
@@ -99,6 +110,45 @@ def test_what_cannot_be_looked_at_is_said(shop: holdfast.Database) -> None:
     assert len(found.skipped) == 2
     assert "not looked at" in str(found)
     assert shop.count("people") == ROWS // 4
+
+
+@pytest.mark.parametrize("sql", ["SELECT * FROM peeple WHERE mail = 'hush'", "SELECT 'hush'"])
+def test_a_statement_without_a_table_is_said_not_to_be_looked_at(shop: holdfast.Database, sql: str) -> None:
+    found = shop.suggest_indexes([sql])
+    assert list(found.skipped.values()) == ["it reads no table that is here"]
+    assert "hush" not in str(found)
+
+
+def test_why_a_statement_does_not_run_is_said(shop: holdfast.Database) -> None:
+    found = shop.suggest_indexes(["SELECT * FROM people WHERE mial = 'hush'"])
+    assert "mial" in str(found.skipped.values())
+    assert "hush" not in str(found)
+
+
+def test_who_only_reads_is_advised_too(shop: holdfast.Database, url: str) -> None:
+    with holdfast.connect(url, read_only=True) as db:
+        assert suggested(db, "SELECT * FROM people WHERE mail = ?") == [("people", ("mail",))]
+        with pytest.raises(ReadOnlyError):
+            db.delete("people", all_rows=True)
+
+
+def test_a_damaged_file_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT)")
+        raw.executemany("INSERT INTO t (a, b) VALUES (?, ?)", [(f"x{n}", "y" * 50) for n in range(ROWS)])
+        raw.execute("CREATE INDEX ia ON t (a)")
+        raw.commit()
+    data = bytearray(path.read_bytes())
+    for seed in range(6):
+        data[4096 * 40 : 4096 * 60] = random.Random(seed).randbytes(4096 * 20)
+        path.write_bytes(data)
+        with holdfast.connect(path, read_only=True) as db:
+            try:
+                told = str(db.suggest_indexes(["SELECT * FROM t WHERE b = 'q'"]))
+            except DatabaseError as exc:
+                told = exc.message
+        assert "damaged" in told
 
 
 def test_the_workload_is_what_was_recorded(shop: holdfast.Database) -> None:

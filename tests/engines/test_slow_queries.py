@@ -60,6 +60,61 @@ def test_the_slowest_come_first_and_the_rest_is_cut(log: holdfast.Database) -> N
     assert str(queries).splitlines()[0] == str(queries[0])
 
 
+def test_what_only_looks_at_the_catalogue_is_left_out(log: holdfast.Database, engine_name: str) -> None:
+    own = "sqlite_master" if engine_name == "sqlite" else "pg_class"
+    log.create_table("mine", {"id": "INTEGER PRIMARY KEY"})
+    log.record_queries()
+    log.query(f"SELECT count(*) FROM {own}")
+    log.query(f"SELECT t.a FROM t JOIN {own} ON true LIMIT 1")
+    log.query(f"SELECT 1 FROM {own}, t LIMIT 1")
+    for look in (log.list_tables, log.doctor, log.get_stats, holdfast.inspect(log).get_indexes):
+        look()
+    assert log.summary
+    found = [query.sql for query in log.slow_queries(source="process")]
+    assert f"SELECT t.a FROM t JOIN {own} ON true LIMIT ?" in found
+    assert f"SELECT ? FROM {own}, t LIMIT ?" in found
+    ours = ('"t"', '"mine"', "FROM t", ", t")
+    assert [sql for sql in found if not any(name in sql for name in ours)] == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_left_out"),
+    [
+        ("SELECT name FROM sqlite_master", True),
+        ("select * from PRAGMA_TABLE_LIST AS l, pragma_index_list(l.name)", True),
+        ("PRAGMA page_count", True),
+        ("SELECT sqlite_version()", True),
+        ("SELECT 1", False),
+        ("SELECT 'sqlite_master' FROM t", False),
+        ("SELECT (SELECT count(*) FROM sqlite_master), a FROM t", False),
+        ("WITH m AS (SELECT * FROM sqlite_master) SELECT * FROM m", False),
+        ("INSERT INTO t SELECT name FROM sqlite_master", False),
+        ("UPDATE t SET a = (SELECT max(seq) FROM sqlite_sequence)", False),
+        ("SELECT mysqlite_x FROM t", False),
+    ],
+)
+def test_what_is_of_the_catalogue(sql: str, is_left_out: bool) -> None:
+    assert fingerprints.is_of_catalogue(sql, SQLITE.lexicon) is is_left_out
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_left_out"),
+    [
+        ("SHOW server_version", True),
+        ("SELECT c.relname FROM pg_catalog.pg_class c, pg_namespace n", True),
+        ("SELECT * FROM information_schema.tables", True),
+        ("SELECT pg_database_size(current_database())", True),
+        ("SELECT pg_sleep(1)", False),
+        ("SELECT pg_advisory_lock(1)", False),
+        ("SELECT * FROM pg_class c, users u", False),
+        ('SELECT * FROM "pg_class" JOIN users ON true', False),
+        ("COPY (SELECT * FROM t) TO STDOUT", False),
+    ],
+)
+def test_what_is_of_the_catalogue_of_a_server(sql: str, is_left_out: bool) -> None:
+    assert fingerprints.is_of_catalogue(sql, POSTGRES.lexicon) is is_left_out
+
+
 def test_it_says_how_they_are_run(log: holdfast.Database) -> None:
     log.select("t", where="a = ?", params=[3])
     log.query("SELECT b FROM t WHERE b = 'secret 3'")

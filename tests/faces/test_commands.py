@@ -10,9 +10,11 @@ import re
 import runpy
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import pytest
 import cli
 import holdfast
 from holdfast import memory
-from holdfast.cli import families
+from holdfast.cli import families, main
 from terminal import PATIENCE, PROGRAM, Terminal
 
 COMMANDS = dict(cli.commands())
@@ -130,6 +132,41 @@ def test_csv_is_read_by_its_reader(words: tuple[str, ...], file: str) -> None:
     both = run(*words, "--csv", "--json")
     assert (both.returncode, both.stdout) == (2, "")
     assert "exclude each other" in both.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tables",),
+        ("schema",),
+        ("summary",),
+        ("inspect",),
+        ("diagram", "t.svg"),
+        ("query", "SELECT * FROM t"),
+        ("select", "t"),
+        ("explain", "SELECT * FROM t WHERE a = 1"),
+        ("explain", "DELETE FROM t"),
+        ("suggest", "SELECT * FROM t WHERE a = 1"),
+        ("doctor",),
+        ("health",),
+        ("delete-duplicates", "t", "--dry-run"),
+        ("export", "t", "t.csv"),
+        ("backup", "t.hfz"),
+    ],
+    ids=" ".join,
+)
+def test_what_only_looks_leaves_the_file_as_it_is(words: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "plain.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER)")
+        raw.executemany("INSERT INTO t (a) VALUES (?)", [(n % 50,) for n in range(200)])
+        raw.commit()
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as left:
+        main.run([words[0], str(path), *words[1:]])
+    assert left.value.code == 0
+    assert path.read_bytes() == before
+    assert not path.with_name("plain.db-wal").exists()
 
 
 def test_every_verb_has_a_command_or_a_reason() -> None:

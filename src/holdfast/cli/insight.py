@@ -111,7 +111,7 @@ def suggest(
 
     $ holdfast suggest runs.db "SELECT * FROM runs WHERE acc > 0.5" --apply
     """
-    with opening.to_change(url) as db:
+    with opening.to_change(url) if apply else opening.to_read(url) as db:
         # What this process asks is what it needs itself.
         db.record_queries(False)
         found = db.suggest_indexes(sql or None, complete=complete)

@@ -41,6 +41,8 @@ class Lexicon:
     """``?`` and ``:name`` may also be an operator or a slice, so they may stand in a text unbound."""
     trigger_bodies: bool
     """``CREATE TRIGGER`` has a body of statements; otherwise ``BEGIN ATOMIC`` opens one."""
+    own_names: str
+    """A pattern of the names of tables and functions that tell of the engine itself."""
 
 
 SQLITE = Lexicon(
@@ -54,6 +56,7 @@ SQLITE = Lexicon(
     foreign_marks=r"[@$\#][A-Za-z0-9_\u0080-\U0010ffff]+",
     mark_operators=False,
     trigger_bodies=True,
+    own_names=r"sqlite_\w+|pragma_\w+|dbstat",
 )
 POSTGRES = Lexicon(
     string_prefixes="xXbBnN",
@@ -66,6 +69,8 @@ POSTGRES = Lexicon(
     foreign_marks=r"\$[0-9]+",
     mark_operators=True,
     trigger_bodies=False,
+    # https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-CATALOG
+    own_names=r"pg_(?!sleep|advisory|try_advisory)\w+|information_schema",
 )
 
 

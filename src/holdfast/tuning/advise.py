@@ -54,7 +54,7 @@ def suggest(
         executor.engine.plans.rehearsal(raw, study.tables, most_rows) as copy,
     ):
         bench = Bench(executor, copy, study.queries, study.writes)
-        found.skipped |= dict.fromkeys(bench.failed, "it does not run on a copy")
+        found.skipped |= bench.failed
         renewed = [query for query in bench.queries if _is_other(before.get(query.name), query.plan)]
         after = {query.name: (query.seconds, query.plan) for query in renewed}
         created = list(_created(executor, bench, wanted, {index["name"] for index in indexes}))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 
+from holdfast.engines.names import unquote_identifier
 from holdfast.engines.sqltext import Lexicon, Token, tokens
 
 _VALUES = frozenset({"string", "number", "mark"})
@@ -16,6 +17,9 @@ _COMPARE = frozenset(
         *("LIKE", "GLOB", "MATCH", "REGEXP", "ESCAPE", "BETWEEN", "THEN", "ELSE"),
     }
 )
+_SETTINGS = ("SHOW ", "PRAGMA ")
+_BEFORE_TABLE = frozenset({"FROM", "JOIN", "INTO", "UPDATE", "TABLE"})
+_ENDS_LIST = frozenset({"(", "WHERE", "GROUP", "ORDER", "SELECT", "LIMIT", "UNION"})
 _CURSOR = re.compile(r"\bhf_[0-9a-f]{32}\b")
 _REST = (Token("space", " ", 0), Token("mark", "?", 0))
 
@@ -47,6 +51,43 @@ def _plain_values(lexicon: Lexicon) -> re.Pattern[str]:
 @lru_cache(maxsize=4096)
 def _known(sql: str, lexicon: Lexicon) -> str:
     return without_values(sql, lexicon)
+
+
+def is_of_catalogue(sql: str, lexicon: Lexicon) -> bool:
+    """Whether a statement asks for nothing but what the engine knows of itself, its settings included.
+
+    >>> from holdfast.engines.sqltext import SQLITE
+    >>> is_of_catalogue("SELECT name FROM sqlite_master", SQLITE)
+    True
+    >>> is_of_catalogue("SELECT a FROM t JOIN sqlite_master ON name = a", SQLITE)
+    False
+    """
+    if sql[:10].lstrip().upper().startswith(_SETTINGS):
+        return True
+    own, part = _own_names(lexicon)
+    if not part.search(sql):
+        return False
+    read = [token for token in tokens(sql, lexicon) if token.is_code]
+    is_own = is_listing = False
+    for at, token in enumerate(read):
+        word, before = token.text.upper(), read[at - 1].text.upper() if at else ""
+        is_listing = word == "FROM" or (is_listing and word not in _ENDS_LIST)
+        if token.kind not in ("word", "quoted"):
+            continue
+        if own.fullmatch(unquote_identifier(token.text)):
+            is_own = True
+        elif before in _BEFORE_TABLE or (before == "," and is_listing):
+            is_function = at + 1 < len(read) and read[at + 1].text == "("
+            if not is_function:
+                return False
+    return is_own
+
+
+@cache
+def _own_names(lexicon: Lexicon) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What such a name is, and what finds one anywhere."""
+    names = lexicon.own_names
+    return re.compile(names, re.IGNORECASE), re.compile(rf"\b(?:{names})", re.IGNORECASE)
 
 
 def without_values(sql: str, lexicon: Lexicon) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from holdfast.core.recording import Kind
 from holdfast.engines.sqltext import Lexicon
-from holdfast.tuning.fingerprints import fingerprint, without_values
+from holdfast.tuning.fingerprints import fingerprint, is_of_catalogue, without_values
 
 MOST_TEXTS = 1000
 MOST_CHARACTERS = 2_000_000
@@ -39,6 +39,8 @@ class Asked:
 class SlowLog:
     """Gathers what an executor counts; no value is ever shown.
 
+    What only looks at the catalogue is left out: most of that Holdfast asks for itself.
+
     Texts are counted by themselves while there is room. Then the oldest is put to those that differ from it
     in nothing but values, so that a program that writes values into its SQL costs no more memory.
     """
@@ -53,11 +55,12 @@ class SlowLog:
         self._gathered: dict[str, Kind] = {}
         self._characters = 0
         self._aside = Kind("")
+        self._left_out: set[str] = set()
         self._lock = threading.Lock()
 
     def kind(self, native: str) -> Kind:
         """That of a text which is not counted yet."""
-        if native[:10].upper().startswith(_ASIDE):
+        if native in self._left_out or self._is_left_out(native):
             return self._aside
         with self._lock:
             if native in self.kinds:
@@ -69,6 +72,16 @@ class SlowLog:
             self._characters += len(native)
             kind = self.kinds[native] = Kind(native)
             return kind
+
+    def _is_left_out(self, native: str) -> bool:
+        if native[:10].upper().startswith(_ASIDE):
+            return True
+        if len(native) > _LONGEST or not is_of_catalogue(native, self._lexicon):
+            return False
+        if len(self._left_out) >= MOST_TEXTS:
+            self._left_out.clear()
+        self._left_out.add(native)
+        return True
 
     def _make_room(self, size: int) -> None:
         while self.kinds and (len(self.kinds) >= MOST_TEXTS or self._characters + size > MOST_CHARACTERS):

@@ -20,7 +20,7 @@ from holdfast.errors import (
     did_you_mean,
 )
 from holdfast.tuning import explain
-from holdfast.tuning.fingerprints import fingerprint
+from holdfast.tuning.fingerprints import fingerprint, is_of_catalogue
 from holdfast.tuning.slow_log import Asked, SlowLog
 
 SOURCES = ("process", "server")
@@ -200,7 +200,7 @@ def _by_name(executor: Executor, known: Iterable[Counted]) -> dict[str, tuple[st
     """The server's statements, alike but for their values, each with one of them."""
     found: dict[str, tuple[str, Timing]] = {}
     for one in known:
-        if not one.calls:
+        if not one.calls or is_of_catalogue(one.sql, executor.engine.lexicon):
             continue
         name = fingerprint(one.sql, executor.engine.lexicon)
         own = Timing(one.calls, one.total, one.total / one.calls, None, None, one.worst, one.rows)

@@ -49,6 +49,8 @@ class Study:
                 self.writes[read.write] = self.writes.get(read.write, 0) + one.written
             if read.sql is not None and read.tables:
                 self._add(name, one, read, skipped)
+            elif read.sql is not None:
+                skipped[name] = "it reads no table that is here"
             if read.write is not None and read.write.verb == "delete":
                 for child, look in self._referring(read.write.table, schema):
                     self._add(f"{name}, which looks for its rows in {child}", one, look, skipped)

@@ -101,26 +101,30 @@ class Bench:
         self._number = 0
         self._rare: dict[tuple[str, str, str], bool] = {}
         self.queries = list(queries)
-        self.failed: list[str] = []
+        self.failed: dict[str, str] = {}
         for query in queries:
             self._begin(query)
         self.queries = [query for query in queries if query.name not in self.failed]
 
     def _begin(self, query: Query) -> None:
         with self._aside():
-            if not self._may(lambda: self._renew(query)):
-                self.failed.append(query.name)
+            if (refusal := self._refused(lambda: self._renew(query))) is not None:
+                self.failed[query.name] = f"it does not run on a copy: {refusal}"
         query.at_first = query.seconds
 
     def _may(self, action: Callable[[], object]) -> bool:
         """Do it; false if the database refuses."""
+        return self._refused(action) is None
+
+    def _refused(self, action: Callable[[], object]) -> str | None:
+        """Do it; why not, if the database refuses."""
         try:
             action()
-        except Exception as exc:
-            if not isinstance(exc, (Error, *self._executor.caught)):
-                raise
-            return False
-        return True
+        except Error as exc:
+            return exc.message
+        except self._executor.caught as exc:
+            return self._executor.engine.translate(exc).message
+        return None
 
     @contextmanager
     def _aside(self) -> Iterator[None]:

@@ -123,7 +123,10 @@ def seconds(run: Run, sql: str, params: Sequence[Any]) -> float:
 
 @contextmanager
 def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehearsal]:
-    """Temporary tables, which names find before any other, in a transaction that is taken back."""
+    """Temporary tables, which names find before any other, in a transaction that is taken back.
+
+    It writes nothing else, so a connection that only reads may do it too.
+    """
     cursor = RawCursor(raw)
 
     def run(sql: str, params: Sequence[Any] = ()) -> Cursor:
@@ -138,7 +141,7 @@ def rehearsal(raw: Any, tables: Sequence[str], most_rows: int) -> Iterator[Rehea
         run(sql)
         _count_computed(run, name)
 
-    run("BEGIN")
+    run("BEGIN READ WRITE")
     try:
         stale = set()
         for table in tables:
