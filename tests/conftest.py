@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 import holdfast
 import servers
@@ -17,6 +18,11 @@ import servers
 # No test is about time: a busy machine is no failure.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+if settings.default.derandomize:  # as it is in CI
+    # It would also try the constants of the modules that happen to be imported, which are those of the tests
+    # that ran before: the same change would be tested by other examples each time.
+    nothing = providers._local_constants
+    providers._get_local_constants = lambda: nothing
 # A shell that starts this in the background has it ignore Ctrl-C, and so would every program started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ENGINES = ("sqlite", "embedded", "debian")
