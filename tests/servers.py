@@ -31,6 +31,8 @@ from holdfast.engines.postgres.unprivileged import let_pass
 
 HOST = "127.0.0.1"
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "60", "shared_buffers": "32MB"}
+# Autovacuum comes when it likes, with locks, snapshots and statistics of its own.
+ALONE = {"autovacuum_naptime": "1d"}
 
 
 def unmount(folder: Path) -> None:
@@ -89,7 +91,7 @@ class Server:
         return guard.find_postmaster(self.cluster.directory) is not None
 
     def start(self) -> None:
-        settings = {**FAST, "port": str(self.port), "listen_addresses": HOST}
+        settings = {**FAST, **ALONE, "port": str(self.port), "listen_addresses": HOST}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         options += f" -c unix_socket_directories={self.cluster.directory} -c {guard.CLUSTER_NAME}"
         self._pg_ctl("start", "-w", "-l", "log", "-o", options)
