@@ -26,6 +26,8 @@ _REST = (Token("space", " ", 0), Token("mark", "?", 0))
 
 # Where one of these is, what looks like a value may be something else.
 _UNSURE = re.compile(r"""["`\[$\\]|--|/\*|[eE]'""")
+# A mark that what follows would be read as a part of.
+_GROWN = re.compile(r"\?(?:[?\w]|:\w)")
 
 
 def fingerprint(sql: str, lexicon: Lexicon) -> str:
@@ -38,7 +40,7 @@ def fingerprint(sql: str, lexicon: Lexicon) -> str:
     if not _UNSURE.search(sql):
         # A tenth of the time for texts that differ in plain values: their words are read once.
         marked = _plain_values(lexicon).sub("?", sql)
-        sql = sql if "??" in marked else marked
+        sql = sql if _GROWN.search(marked) else marked
     return _known(sql, lexicon)
 
 
