@@ -387,7 +387,12 @@ def test_a_closed_pipe_is_no_traceback(words: list[str], file: str) -> None:
 @pytest.mark.parametrize(
     "words", [("tables", "{file}"), ("export", "{file}", "runs", "-"), ("--help",), ("shell",)]
 )
-def test_a_full_or_closed_output_is_one_line(words: tuple[str, ...], file: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_or_closed_output_is_one_line(
+    words: tuple[str, ...], file: str, unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without a buffer a disk is found full by what writes, else by what ends.
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     line = shlex.join([*PROGRAM, *(word.format(file=file) for word in words)])
     for redirected, says in ((">&-", "the output is closed"), ("> /dev/full", "No space left on device")):
         if says.startswith("No") and words == ("shell",):

@@ -49,14 +49,18 @@ def _options(
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave with its exit code: 0, 1 if it failed, 2 if called wrongly, 130 at Ctrl-C."""
+    code = 0
     try:
         if _is_deaf():
             sys.exit(1)
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of the pipe has seen enough; Python would complain once more while it ends.
+    except OSError as exc:
+        # Python would complain once more while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe has seen enough; what a command could not write it has said itself.
+        if not code and not isinstance(exc, BrokenPipeError):
+            print(f"Error: {one_line(exc)}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         # Within a command Typer answers the signal; this one came just before or after it.
