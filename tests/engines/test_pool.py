@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,20 @@ def t(url: str) -> Iterator[Database]:
     with holdfast.connect(url, pool="null") as db:
         db.create_table("t", {"id": "INTEGER PRIMARY KEY", "v": "TEXT"})
         yield db
+
+
+def test_without_a_pool_tables_are_altered_and_restored(t: Database, tmp_path: Path) -> None:
+    """SQLite's settings around such a transaction are put back on the connection that it was on."""
+    t.insert("t", {"v": "a"})
+    t.backup_table("t", tmp_path / "t.sql")
+    t.add_column("t", "w", "INTEGER DEFAULT 1")
+    t.rename_column("t", "w", "x")
+    assert t.select("t") == [{"id": 1, "v": "a", "x": 1}]
+    t.drop_column("t", "x")
+    t.delete("t", all_rows=True)
+    t.restore_table("t", tmp_path / "t.sql")
+    assert t.select("t") == [{"id": 1, "v": "a"}]
+    assert t.health().pool["in_use"] == t.health().pool["idle"] == 0
 
 
 def test_without_a_pool_no_connection_is_kept(t: Database) -> None:

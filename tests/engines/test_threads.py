@@ -446,6 +446,12 @@ def test_closing_ends_what_another_thread_left_open(db: Database, url: str) -> N
         thread.join()
 
 
+def test_interrupting_a_connection_that_was_closed_meanwhile_does_nothing(db: Database) -> None:
+    raw, interrupt = db._executor.session().raw, db._executor.engine.connect.interrupt
+    db.close()
+    interrupt(raw)
+
+
 LEFT_STREAM = """
 import gc, sys
 import holdfast

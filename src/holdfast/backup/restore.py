@@ -192,7 +192,7 @@ def _load(
 ) -> None:
     session = executor.session()
     try:
-        with executor.engine.alter.around(session.execute), Transaction(executor):
+        with executor.lent(), executor.engine.alter.around(session.execute), Transaction(executor):
             try:
                 with translated(executor):
                     found = problems(source.load(executor, table, advance))

@@ -137,9 +137,13 @@ class Shell:
         self._form = form
         self._worker = worker
         self._raw: Any = None
-        worker.interrupt = lambda: db._executor.engine.connect.interrupt(self._raw)
+        worker.interrupt = self._interrupt
         self.changes = 0
         """How often the schema may have become another one."""
+
+    def _interrupt(self) -> None:
+        if self._raw is not None:
+            self.db._executor.engine.connect.interrupt(self._raw)
 
     def ask(self, work: Callable[[], T]) -> T:
         """What ``work`` with the database gives."""

@@ -127,7 +127,9 @@ def altering(executor: Executor) -> Iterator[Run]:
             with Transaction(executor):
                 yield executor.run
         else:
-            with executor.engine.alter.around(session.execute), Transaction(executor):
+            alter = executor.engine.alter
+            # What is around it needs the connection once more, after the transaction.
+            with executor.lent(), alter.around(session.execute), Transaction(executor):
                 yield executor.run
     finally:
         executor.forget()

@@ -185,7 +185,9 @@ def let_go(raw: Any) -> None:
 
 
 def interrupt(raw: Any) -> None:
-    raw.interrupt()
+    # Its own thread may have closed it meanwhile.
+    with contextlib.suppress(*driver_error):
+        raw.interrupt()
 
 
 def _leave(raw: Any) -> None:
