@@ -179,6 +179,13 @@ def test_an_api_key_acts_for_its_team_alone(site: Site) -> None:
         for path in ("/users/me", "/users", "/teams", "/uploads", f"{paths['teams']}/api-keys"):
             refused(robot.get(path), 403)
         refused(robot.get(paths["api-keys"]), 403)
+        refused(robot.patch(paths["teams"], json={"name": "the robot's"}), 403)
+        refused(robot.delete(paths["teams"]), 403)
+        refused(robot.delete(other["teams"]), 404)
+        assert site.ada.get(paths["teams"]).json()["name"] != "the robot's"
+        for is_active, status in ((False, 401), (True, 200)):
+            site.db.update("users", {"is_active": is_active}, {"email": ADA})
+            assert robot.get(paths["teams"]).status_code == status
         assert site.ada.delete(f"/api-keys/{key['id']}").status_code == 204
         refused(robot.get(paths["teams"]), 401)
 

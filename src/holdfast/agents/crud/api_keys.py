@@ -42,12 +42,16 @@ class ApiKeys(Group[ApiKey, ApiKeyCreate, ApiKeyUpdate]):
         return NewKey(row, key)
 
     def authenticate(self, db: Database, key: str) -> ApiKey | None:
-        """The row of a key that is valid now, or ``None``."""
+        """The row of a key that is valid now, or ``None``; the team's owner has to be active."""
         row = db.find_one(self.table.name, where={"key_hash": _hashed(key)})
         found = None if row is None else self._read(row)
         if found is None or (found.expires_at is not None and found.expires_at <= datetime.now(UTC)):
             return None
-        return found
+        owners = db.query(
+            "SELECT u.is_active FROM teams AS t JOIN users AS u ON u.id = t.owner_id WHERE t.id = ?",
+            [found.team_id],
+        )
+        return found if owners and owners[0]["is_active"] else None
 
 
 def _hashed(key: str) -> str:

@@ -17,6 +17,7 @@ from holdfast.agents.server.problems import NotAllowed
 from holdfast.database import Database
 from holdfast.errors import NotFoundError
 
+_FOR_KEYS = "an API key is for its team's members, threads and messages"
 bearer = OAuth2PasswordBearer(tokenUrl="login", auto_error=False)
 key_header = APIKeyHeader(name="X-API-Key", auto_error=False)
 
@@ -69,7 +70,7 @@ AnyCaller = Annotated[Caller, Depends(caller)]
 def logged_in(asking: AnyCaller) -> User:
     """The user who asks; a key is not enough."""
     if asking.user is None:
-        raise NotAllowed("an API key is for its team's members, threads and messages")
+        raise NotAllowed(_FOR_KEYS)
     return asking.user
 
 
@@ -87,14 +88,16 @@ Superuser = Annotated[User, Depends(superuser)]
 def seen(
     db: Database, asking: Caller, group: Group[Any, Any, Any], key: Any, *, to_write: bool = False
 ) -> Any:
-    """The row of that key, if the caller may see it; to write, also if it is a managed skill.
+    """The row of that key, if the caller may see it; to write, also whether they may change it.
 
     Raises:
         NotFoundError: if there is none, or it is another's: nobody learns which.
-        NotAllowed: for a write to a managed skill.
+        NotAllowed: for a write to a managed skill, or with a key to its team itself.
     """
     row = group.get(db, key)
     if asking.is_superuser or _is_theirs(db, asking, row):
+        if to_write and asking.user is None and isinstance(row, Team):
+            raise NotAllowed(_FOR_KEYS)
         return row
     if isinstance(row, Skill) and row.owner_id is None:
         if to_write:
