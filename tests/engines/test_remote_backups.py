@@ -63,8 +63,9 @@ def test_mistakes(lab: holdfast.Database, folder: str) -> None:
 
 def test_what_storage_needs_is_named(lab: holdfast.Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
-    with pytest.raises(MissingDependency, match="s3"):
+    with pytest.raises(MissingDependency, match="s3") as caught:
         lab.backup_database("s3://bucket/lab.sql")
+    assert "Install s3fs" in str(caught.value.hint), "the extra alone does not bring it"
 
 
 def test_a_file_url_is_a_path(lab: holdfast.Database, tmp_path: Path) -> None:

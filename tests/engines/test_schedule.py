@@ -286,3 +286,20 @@ def test_a_failure_is_told_and_tried_again(
     lab.schedule_backups(tmp_path / "b", "1h", stop=stop, tell=tell)
     assert isinstance(told[0], BackupError)
     assert isinstance(told[-1], Path)
+
+
+def test_nobody_else_can_hold_the_lock_of_a_folder(tmp_path: Path) -> None:
+    """A file that others may open could be locked by them, and no backup would be made; nor is that raw."""
+    with holdfast.connect(tmp_path / "runs.db") as db:
+        db.create_table("runs", {"id": "INTEGER PRIMARY KEY"})
+        before = os.umask(0)
+        try:
+            db.backup_if_due(tmp_path / "kept", "1d")
+        finally:
+            os.umask(before)
+        lock = tmp_path / "kept" / ".holdfast-lock"
+        assert lock.stat().st_mode & 0o777 == 0o600
+        lock.unlink()
+        lock.mkdir()
+        with pytest.raises(BackupError, match="cannot be opened"):
+            db.backup_if_due(tmp_path / "kept", "1d")

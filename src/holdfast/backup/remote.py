@@ -101,7 +101,10 @@ def _telling(path: Path) -> Iterator[None]:
     except Error:
         raise
     except ImportError as exc:
-        raise MissingDependency(f"a package for {urlsplit(str(path)).scheme}:// ({exc})", "remote") from exc
+        missing = MissingDependency(f"for {urlsplit(str(path)).scheme}://", "remote")
+        # The extra brings fsspec; each kind of storage wants a package besides, which fsspec names.
+        missing.hint = f"fsspec says: {exc}"
+        raise missing from exc
     except FileNotFoundError as exc:
         raise BackupError(f"there is no backup {path}") from exc
     # Each kind of storage has errors of its own.

@@ -7,6 +7,7 @@ does not matter who asks: a process of its own, cron, or a systemd timer.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import sys
@@ -206,7 +207,13 @@ def _alone(folder: Path) -> Iterator[None]:
         return
     import fcntl
 
-    with (folder / ".holdfast-lock").open("w") as file:
+    lock = folder / ".holdfast-lock"
+    try:
+        # Who may open it may keep it, and no backup would ever be made.
+        opened = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise BackupError(f"{lock} cannot be opened: {exc.strerror or exc}") from exc
+    with os.fdopen(opened, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
