@@ -169,6 +169,38 @@ def test_what_only_looks_leaves_the_file_as_it_is(words: tuple[str, ...], tmp_pa
     assert not path.with_name("plain.db-wal").exists()
 
 
+def test_names_do_not_steer_a_terminal(file: str, tmp_path: Path) -> None:
+    table, column, index = "t\x1b[31mX", "c\x1b[2J", "i\x1b[1m"
+    with holdfast.connect(file) as db:
+        db.create_table(table, {"id": "INTEGER PRIMARY KEY", column: "TEXT", "p": int})
+        db.insert_many(table, [{column: f"v{n}", "p": n} for n in range(12_000)])
+        db.create_index(table, [column], name=index)
+        db.create_index(table, [column, "p"], name="wide\x9b1m")
+        for text in (
+            db.explain(f'SELECT * FROM "{table}" WHERE p = 5'),
+            db.doctor(),
+            db.slow_queries(),
+            db.suggest_indexes([f'SELECT * FROM "{table}" WHERE p = 5']),
+        ):
+            assert str(text).replace("\n", "").isprintable()
+            assert "t\\x1b[31mX" in str(text)
+    where = f'SELECT * FROM "{table}" WHERE p = 5'
+    for words in (
+        ("schema", file, table),
+        ("explain", file, where, "--native"),
+        ("doctor", file),
+        ("suggest", file, where, "--apply", "--complete", "--drop"),
+        ("query", file, f'SELEC "{table}"'),
+        ("insert", file, "nothing", "{}"),
+        ("create-index", file, table, "p"),
+        ("rename-table", file, table, f"{table}2"),
+    ):
+        done = run(*words)
+        text = done.stdout + done.stderr
+        assert text.replace("\n", "").isprintable(), (words[0], text)
+        assert "\\x1b" in text, words[0]
+
+
 def test_every_verb_has_a_command_or_a_reason() -> None:
     verbs = runpy.run_path(str(Path(holdfast.__file__).parents[2] / "docs" / "cli.py"))["VERBS"]
     public = {f"db.{name}" for name in vars(holdfast.Database) if not name.startswith("_")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,15 @@ def test_results_and_tables_have_a_preview_in_which_values_are_text(db: holdfast
     assert "<i>20 bytes</i>" in shown
     assert "&lt;script&gt;1<" in (db["t"]._repr_html_() or "")
     assert db["absent"]._repr_html_() is None
+
+
+def test_answers_are_shown_as_they_are_printed(db: holdfast.Database) -> None:
+    db.create_table("<b>", {"id": "INTEGER PRIMARY KEY", "a": int})
+    db.insert_many("<b>", [{"a": n} for n in range(2_000)])
+    asked = 'SELECT * FROM "<b>" WHERE a = 1'
+    for answer in (db.explain(asked), db.slow_queries(), db.suggest_indexes([asked]), db.doctor()):
+        assert answer._repr_html_() == f"<pre>{html.escape(str(answer))}</pre>"
+        assert "<b>" not in answer._repr_html_()
 
 
 def test_importing_holdfast_imports_no_ipython() -> None:

@@ -12,6 +12,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, nested, show, write, write_csv, write_json
+from holdfast.engines.names import printable
 from holdfast.errors import DatabaseBusy
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _show_table(name: str, described: dict[str, Any]) -> None:
     )
     for index in described["indexes"]:
         kind = "unique index" if index["unique"] else "index"
-        print(f"{kind} {index['name']} ({', '.join(map(str, index['columns']))})")
+        print(printable(f"{kind} {index['name']} ({', '.join(map(str, index['columns']))})"))
 
 
 def summary(url: opening.URL, as_json: AsJson = False) -> None:

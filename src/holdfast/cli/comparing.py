@@ -9,7 +9,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.copying import names_of
-from holdfast.cli.output import AsCsv, AsJson, nested, printable, show, write_csv, write_json
+from holdfast.cli.output import AsCsv, AsJson, nested, show, shown, write_csv, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +75,7 @@ def _tell_the_rest(found: Difference) -> None:
         for line in _not_compared(table):
             typer.echo(line, err=True)
         if left := _left(table):
-            typer.echo(printable(f"{table.table}: {left:,} more rows differ{_hint(table)}"), err=True)
+            typer.echo(shown(f"{table.table}: {left:,} more rows differ{_hint(table)}"), err=True)
 
 
 def _show(found: Difference, values: bool) -> None:
@@ -112,7 +112,7 @@ def _there(text: str | None) -> str:
 
 def _not_compared(table: TableDifference) -> Iterator[str]:
     for column, reason in table.not_compared.items():
-        yield printable(f"{table.table}.{column} was not compared: {reason}")
+        yield shown(f"{table.table}.{column} was not compared: {reason}")
 
 
 def _left(table: TableDifference) -> int:
@@ -128,7 +128,7 @@ def _hint(table: TableDifference) -> str:
 def _show_rows(table: TableDifference, values: bool) -> None:
     print()
     if not table.rows:
-        print(printable(f"{table.table}: {_left(table):,} rows differ{_hint(table)}"))
+        print(shown(f"{table.table}: {_left(table):,} rows differ{_hint(table)}"))
         return
     if values:
         heads, lines = (
@@ -153,13 +153,13 @@ def _value_lines(row: RowDifference) -> Iterator[list[str]]:
 
 
 def _value(side: Mapping[str, Any] | None, name: str) -> str:
-    return "-" if side is None else printable(side[name])
+    return "-" if side is None else shown(side[name])
 
 
 def _key(row: RowDifference) -> str:
     if row.key is None:
         return f"{row.count} times" if row.count > 1 else ""
-    return ", ".join(f"{name}={printable(value)}" for name, value in row.key.items())
+    return ", ".join(f"{name}={shown(value)}" for name, value in row.key.items())
 
 
 COMMANDS = (diff,)

@@ -13,6 +13,7 @@ import typer
 from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, write_json, write_records
 from holdfast.cli.query import SQL, Param, named
+from holdfast.engines.names import legible, printable
 from holdfast.engines.sqltext import tokens
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def explain(
         return
     print(plan)
     if native:
-        print(f"\n{plan.text}")
+        print(f"\n{legible(plan.text)}")
     if plan.findings or any(step.kind in _MAY_WANT_INDEX for step in plan.root.walk()):
         print(f"\nwhich index would help, and by how much:\n{_line(url, 'suggest', sql)}")
 
@@ -122,7 +123,7 @@ def suggest(
         else:
             print(found)
         for line in found.apply(drop=drop) if apply else ():
-            print(line, file=sys.stderr)
+            print(printable(line), file=sys.stderr)
     if as_json or as_csv:
         _said_apart(found)
     elif apply:
@@ -137,7 +138,7 @@ def _said_apart(found: Advices) -> None:
         *found.hints.items(),
         *((sql, f"not looked at, {why}") for sql, why in found.skipped.items()),
     ):
-        print(f"{hint}: {sql}", file=sys.stderr)
+        print(printable(f"{hint}: {sql}"), file=sys.stderr)
 
 
 def _see(found: Advices, url: str, statements: Sequence[str]) -> None:
@@ -163,7 +164,7 @@ def _line(url: str, command: str, *words: str) -> str:
 
     place = "$HOLDFAST_URL" if resolve(url).password else url
     shown = f'"{place}"' if place.startswith("$") else shlex.quote(place)
-    return " ".join(["holdfast", command, shown, *(_quoted(word) for word in words)])
+    return legible(" ".join(["holdfast", command, shown, *(_quoted(word) for word in words)]))
 
 
 def _quoted(word: str) -> str:

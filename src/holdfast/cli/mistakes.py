@@ -6,6 +6,7 @@ import re
 
 import typer
 
+from holdfast.engines.names import legible
 from holdfast.errors import Error
 
 # Typer gives no other name to the class of all mistakes on a command line.
@@ -27,7 +28,7 @@ def one_line(exc: BaseException) -> str:
         text = f"{type(exc).__name__}: {exc}; holdfast --debug shows where it came from"
     place = getattr(exc, "place", None)
     below = "" if place is None else "".join(f"\n  {line}" for line in place.splitlines())
-    return re.sub(r"://[^\s/@]*:[^\s@]*@", "://***@", " ".join(text.split())) + below
+    return legible(re.sub(r"://[^\s/@]*:[^\s@]*@", "://***@", " ".join(text.split())) + below)
 
 
 # The arguments of Python that hints name, and that are options here.

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from holdfast.engines.names import printable
+
 
 def _one_form(ctx: typer.Context, param: typer.CallbackParam, wanted: bool) -> bool:
     if wanted and any(ctx.params.get(name) for name in {"as_json", "as_csv"} - {param.name}):
@@ -46,7 +48,8 @@ def show(
         and all(row[at] is None or _is_number(row[at]) for row in table)
         for at in range(len(columns))
     ]
-    cells = [[printable(value) for value in row] for row in table]
+    cells = [[shown(value) for value in row] for row in table]
+    title = printable(title) if title else None
     if sys.stdout.isatty():
         _show_on_terminal(columns, cells, right, title, marks)
     else:
@@ -57,7 +60,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, NUMBERS) and not isinstance(value, bool)
 
 
-def printable(value: Any) -> str:
+def shown(value: Any) -> str:
     """One line of a value, without control characters: a terminal would obey them."""
     if value is None:
         return "NULL"
@@ -69,7 +72,7 @@ def printable(value: Any) -> str:
         text = "true" if value else "false"
     else:
         text = _json(value) if isinstance(value, (dict, list)) else str(value)
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return printable(text)
 
 
 def _show_on_terminal(
@@ -92,7 +95,7 @@ def _show_on_terminal(
     )
     for name, is_right in zip(columns, right, strict=True):
         table.add_column(
-            Text(printable(name)),
+            Text(shown(name)),
             justify="right" if is_right else "left",
             overflow="fold",
             header_style="bold",
@@ -106,7 +109,7 @@ def _is_too_wide(columns: Sequence[str], cells: list[list[str]], room: int) -> b
     """Whether columns would be so narrow that nobody can read them."""
     if (LEGIBLE + GAP) * len(columns) <= room:
         return False
-    widths = [max(map(_width, column)) for column in zip(map(printable, columns), *cells, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(map(shown, columns), *cells, strict=True)]
     return sum(min(width, LEGIBLE) + GAP for width in widths) > room
 
 
@@ -125,7 +128,7 @@ def _show_records(
         grid.add_column(overflow="fold", max_width=console.width // 2)
         grid.add_column(overflow="fold")
         for name, cell in zip(columns, row, strict=True):
-            grid.add_row(Text(printable(name), "bold"), _marked(cell) if marks else Text(cell))
+            grid.add_row(Text(shown(name), "bold"), _marked(cell) if marks else Text(cell))
         console.print(grid)
 
 
@@ -139,7 +142,7 @@ def _marked(cell: str) -> Any:
 def _show_plain(
     columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str | None
 ) -> None:
-    lines = [[printable(name) for name in columns], *cells]
+    lines = [[shown(name) for name in columns], *cells]
     widths = [max(_width(line[at]) for line in lines) for at in range(len(columns))]
     lines.insert(1, ["-" * width for width in widths])
     if title:

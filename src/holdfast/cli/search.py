@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import opening
-from holdfast.cli.output import AsCsv, AsJson, printable, show, write_csv, write_json
+from holdfast.cli.output import AsCsv, AsJson, show, shown, write_csv, write_json
 from holdfast.cli.rows import Table
 
 
@@ -50,7 +50,7 @@ def search(
         return
     key = [column["name"] for column in columns if column["primary_key"]]
     if not found:
-        typer.echo(f"No row of {printable(table)} holds all of these words.", err=True)
+        typer.echo(f"No row of {shown(table)} holds all of these words.", err=True)
         return
     rows = [[*(row[name] for name in key), *list(row.values())[-2:]] for row in found]
     show(

@@ -8,6 +8,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.rows import DryRun, Table, split
+from holdfast.engines.names import printable
 
 Column = Annotated[str, typer.Argument(metavar="COLUMN", help="The column.", show_default=False)]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its new name.", show_default=False)]
@@ -47,7 +48,7 @@ def create_table(
             foreign_keys=dict(map(_pair, foreign_key)) if foreign_key else None,
             if_not_exists=if_not_exists,
         )
-    print(f"{name} is there")
+    print(printable(f"{name} is there"))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -75,7 +76,7 @@ def rename_table(url: opening.URL, table: Table, name: NewName) -> None:
     """
     with opening.to_change(url) as db:
         db.rename_table(table, name)
-    print(f"{table} is {name} now")
+    print(printable(f"{table} is {name} now"))
 
 
 def add_column(
@@ -90,7 +91,7 @@ def add_column(
     """
     with opening.to_change(url) as db:
         db.add_column(table, column, type)
-    print(f"added {table}.{column}")
+    print(printable(f"added {table}.{column}"))
 
 
 def drop_column(url: opening.URL, table: Table, column: Column, dry_run: DryRun = False) -> None:
@@ -110,7 +111,7 @@ def rename_column(url: opening.URL, table: Table, column: Column, name: NewName)
     """
     with opening.to_change(url) as db:
         db.rename_column(table, column, name)
-    print(f"{table}.{column} is {name} now")
+    print(printable(f"{table}.{column} is {name} now"))
 
 
 def alter_column(
@@ -162,7 +163,7 @@ def add_foreign_key(
         db.add_foreign_key(
             table, split(column) or [], references, split(keys), on_delete=on_delete, on_update=on_update
         )
-    print(f"{table}({column}) refers to {references}")
+    print(printable(f"{table}({column}) refers to {references}"))
 
 
 def create_index(
@@ -183,7 +184,7 @@ def create_index(
     $ holdfast create-index runs.db runs model acc
     """
     with opening.to_change(url) as db:
-        print(f"{db.create_index(table, columns, unique, name, where, method)} is there")
+        print(printable(f"{db.create_index(table, columns, unique, name, where, method)} is there"))
 
 
 def drop_index(
@@ -207,7 +208,7 @@ def disable_search(url: opening.URL, table: Table) -> None:
     """
     with opening.to_change(url) as db:
         db.disable_search(table)
-    print(f"{table} has no search")
+    print(printable(f"{table} has no search"))
 
 
 def _changing(url: str, dry_run: bool) -> Any:
@@ -215,7 +216,7 @@ def _changing(url: str, dry_run: bool) -> Any:
 
 
 def _say(what: str, dry_run: bool) -> None:
-    print(what + ("; taken back" if dry_run else ""))
+    print(printable(what) + ("; taken back" if dry_run else ""))
 
 
 COMMANDS = (

@@ -13,7 +13,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.mistakes import one_line
-from holdfast.cli.output import AsCsv, AsJson, printable, show, write_csv, write_json
+from holdfast.cli.output import AsCsv, AsJson, show, shown, write_csv, write_json
 from holdfast.cli.pager import paged
 from holdfast.errors import Error, InvalidQuery, ReadOnlyError, did_you_mean
 
@@ -250,7 +250,7 @@ class Shell:
         }
         if name not in commands:
             raise InvalidQuery(
-                f"there is no command {printable(text.split()[0])!r}",
+                f"there is no command {shown(text.split()[0])!r}",
                 hint=did_you_mean(name, commands, "commands"),
             )
         with paged():

@@ -10,6 +10,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsJson, write_json
+from holdfast.engines.names import printable
 from holdfast.errors import InvalidQuery
 
 FORMATS = "csv|tsv|jsonl|json|parquet|feather"
@@ -128,9 +129,10 @@ def import_(
     if as_json:
         write_json({"table": table, "file": str(path), "rows": rows, "dry_run": dry_run})
     elif dry_run:
-        print(f"{rows} rows would go into {table}; nothing was written")
+        print(printable(f"{rows} rows would go into {table}; nothing was written"))
     else:
-        print(f"{table} has all {rows} rows of {path}" if resume else f"loaded {rows} rows into {table}")
+        done = f"{table} has all {rows} rows of {path}" if resume else f"loaded {rows} rows into {table}"
+        print(printable(done))
 
 
 def _given(**options: Any) -> dict[str, Any]:

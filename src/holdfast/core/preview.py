@@ -1,4 +1,4 @@
-"""Rows as an HTML table, for a notebook."""
+"""Rows as an HTML table, and texts as they are printed, for a notebook."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], note: str) -> s
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     foot = f"<p><small>{html.escape(note)}</small></p>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}"
+
+
+def as_printed(answer: object) -> str:
+    """What ``print`` shows of an answer, line by line."""
+    return f"<pre>{html.escape(str(answer))}</pre>"
 
 
 def _cell(value: Any) -> str:

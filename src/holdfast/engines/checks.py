@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from holdfast.engines.base import Run
+from holdfast.engines.names import legible
 
 if TYPE_CHECKING:
     from holdfast.settings import Target
@@ -37,7 +38,7 @@ class Finding:
 
     def __str__(self) -> str:
         pasted = [*(f"{statement};" for statement in self.sql), *([self.command] if self.command else ())]
-        return "\n    ".join((f"{self.severity}: {self.evidence}", self.remedy, *pasted))
+        return legible("\n    ".join((f"{self.severity}: {self.evidence}", self.remedy, *pasted)))
 
 
 Check = Callable[[Run, "Target"], Iterator[Finding]]

@@ -1,4 +1,4 @@
-"""Identifiers: which names are possible, and how they are written into SQL.
+"""Identifiers: which names are possible, and how they are written into SQL and shown to people.
 
 Both engines quote with double quotes and double the inner ones; PostgreSQL cuts a name at 63 bytes, so
 a longer one is refused everywhere rather than cut on one engine.
@@ -64,3 +64,21 @@ def unquote_identifier(text: str) -> str:
         inner = text[1:-1] if len(text) > 1 and text.endswith(opening) else text[1:]
         return inner.replace(opening * 2, opening)
     return text
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with control characters written out: a terminal would obey them.
+
+    >>> printable("red \\x1b[31m")
+    'red \\\\x1b[31m'
+    """
+    return text if text.isprintable() else "".join(map(_written_out, text))
+
+
+def legible(text: str) -> str:
+    """The same for a text of several lines, which stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _written_out(letter: str) -> str:
+    return letter if letter.isprintable() else ascii(letter)[1:-1]

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from holdfast.engines.names import printable
 from holdfast.inspection.profile import ColumnProfile, Profile, TableProfile
 from holdfast.inspection.report import (
     counted_noun,
     human_size,
     padded,
-    printable,
     rows_text,
     shortened,
     terminal_width,

@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.core.executor import Executor
 from holdfast.engines.base import TableInfo
+from holdfast.engines.names import printable
 from holdfast.inspection.reading import counted, describe_view, row_counts
 
 WIDTH, NARROWEST = 100, 40
@@ -185,11 +186,6 @@ def human_size(size: int) -> str:
     while amount >= 999.95 and units:
         amount, unit = amount / 1024, units.pop(0)
     return f"{amount:,.1f} {unit}"
-
-
-def printable(text: str) -> str:
-    """``text`` on one line, with control characters written out."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def text_cells(text: str) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.core.executor import Executor
+from holdfast.core.preview import as_printed
+from holdfast.engines.names import legible
 from holdfast.engines.sqltext import Lexicon
 from holdfast.errors import TransactionError
 
@@ -46,7 +48,7 @@ class Advice:
 
     def __str__(self) -> str:
         first = [f"{self.first};\n"] if self.first is not None else []
-        return "".join(first) + "\n    ".join([f"{self.sql};", *self._lines()])
+        return legible("".join(first) + "\n    ".join([f"{self.sql};", *self._lines()]))
 
     def _lines(self) -> Iterator[str]:
         if self.reason is not None:
@@ -83,7 +85,11 @@ class Advices(list[Advice]):
     def __str__(self) -> str:
         lines = [*map(str, self)] or ["no index would make these statements faster"]
         lines += (f"{hint}\n    for {sql}" for sql, hint in self.hints.items())
-        return "\n".join([*lines, *(f"not looked at, {why}: {sql}" for sql, why in self.skipped.items())])
+        lines += (f"not looked at, {why}: {sql}" for sql, why in self.skipped.items())
+        return legible("\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        return as_printed(self)
 
     @property
     def lexicon(self) -> Lexicon:

@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast.core import indexes
 from holdfast.core.executor import Executor
+from holdfast.core.preview import as_printed
 from holdfast.core.transaction import Transaction
 from holdfast.engines.checks import Finding
 from holdfast.engines.names import quote_identifier as quote
@@ -38,6 +39,9 @@ class Findings(list[Finding]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self)) or "nothing was found"
+
+    def _repr_html_(self) -> str:
+        return as_printed(self)
 
 
 def examine(executor: Executor, others: Sequence[Finding] = (), log: SlowLog | None = None) -> Findings:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 from holdfast.core.executor import Executor
+from holdfast.core.preview import as_printed
 from holdfast.core.query import Params, bound
 from holdfast.core.transaction import Transaction
 from holdfast.engines.base import Run
-from holdfast.engines.names import unquote_identifier
+from holdfast.engines.names import legible, unquote_identifier
 from holdfast.engines.plans import Explained, Step
 from holdfast.engines.sqltext import first_word, tokens
 from holdfast.errors import InvalidQuery
@@ -55,10 +55,10 @@ class Plan:
         lines = list(_tree(self.root, 0))
         if self.seconds is not None:
             lines.append(f"{self.rows:,} rows in {self.seconds * 1000:,.1f} ms")
-        return "\n".join([*lines, *(f"! {finding}" for finding in self.findings)])
+        return legible("\n".join([*lines, *(f"! {finding}" for finding in self.findings)]))
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return as_printed(self)
 
 
 def explain(executor: Executor, sql: str, params: Params = None, *, analyze: bool = False) -> Plan:

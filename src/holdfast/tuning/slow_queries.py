@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.core.executor import Executor
+from holdfast.core.preview import as_printed
 from holdfast.core.recording import Kind
 from holdfast.core.transaction import Transaction
+from holdfast.engines.names import legible
 from holdfast.engines.plans import Counted
 from holdfast.errors import (
     ClosedError,
@@ -125,7 +127,7 @@ class SlowQuery:
         elif self.source == "server":
             said = f"the server {said}"
         plan = "" if self.plan is None else "".join(f"\n    {line}" for line in self.plan.splitlines())
-        return f"{said}: {self.sql}{plan}"
+        return legible(f"{said}: {self.sql}{plan}")
 
 
 class SlowQueries(list[SlowQuery]):
@@ -133,6 +135,9 @@ class SlowQueries(list[SlowQuery]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self)) or "no statement was recorded"
+
+    def _repr_html_(self) -> str:
+        return as_printed(self)
 
 
 def slow_queries(
