@@ -163,6 +163,15 @@ def test_bad_input_is_named_and_nothing_is_written(
     assert [change.operation for change in store.history(store.get_all()[0].id)] == ["insert"]
 
 
+def test_what_is_no_place_and_no_embedder_is_named(opened: Open) -> None:
+    for place in (3, ""):
+        with pytest.raises(errors.ConfigurationError) as caught:
+            memory.open(place)  # type: ignore[arg-type]
+        assert "folder" not in caught.value.message
+    with pytest.raises(errors.ConfigurationError, match="an embedder is a function, not int"):
+        opened(name="other", embed=3)
+
+
 def test_odd_input_is_taken_as_it_is(store: SQLStore) -> None:
     store.insert(Passage("a", VECTOR))
     assert store.get_all({"no_such_field": 1}) == []

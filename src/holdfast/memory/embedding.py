@@ -20,6 +20,11 @@ class Embedding:
     """What a store was opened with: an embedder or none, and a dimension if one was said."""
 
     def __init__(self, embed: Embed | None, dimension: Any) -> None:
+        if embed is not None and not callable(embed):
+            raise ConfigurationError(
+                f"an embedder is a function, not {type(embed).__name__}",
+                hint="embed= takes a list of texts and gives a vector for each",
+            )
         self.embed, self.dimension = embed, _dimension(dimension)
         self.model = None if embed is None else str(getattr(embed, "model", None) or DEFAULT_MODEL)
         self._agreed: dict[str, int] = {}

@@ -133,7 +133,7 @@ def opened(url: str | os.PathLike[str]) -> Database | None:
             raise ConfigurationError("a lancedb URL names a folder after three slashes", hint=_EXAMPLE)
         target = resolve(f"sqlite://{rest}")
         folder, options = target.path, target.options
-    elif separator or not Path(text).expanduser().is_dir():
+    elif separator or not text or not Path(text).expanduser().is_dir():
         return None
     else:
         folder, options = Path(text).expanduser().absolute(), {}

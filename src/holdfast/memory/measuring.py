@@ -66,7 +66,7 @@ def measure_recall(store: SQLStore, *, k: int = 10, queries: int = 100) -> Recal
         hits = store.query(vector=vector, top_k=k)
         times.append(perf_counter() - begun)
         found += sum(hit.distance is not None and hit.distance <= bound + _NOISE for hit in hits)
-    share = found / (len(asked) * min(k, count))
+    share = float(found / (len(asked) * min(k, count)))
     return Recall(k, len(asked), count, share, median(times) * 1000, compared * 1000)
 
 
