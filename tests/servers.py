@@ -94,12 +94,12 @@ class Server:
         settings = {**FAST, **ALONE, "port": str(self.port), "listen_addresses": HOST}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         options += f" -c unix_socket_directories={self.cluster.directory} -c {guard.CLUSTER_NAME}"
-        self._pg_ctl("start", "-w", "-l", "log", "-o", options)
+        self._pg_ctl("start", "-w", "-t", "300", "-l", "log", "-o", options)
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it; ``immediate`` is a crash."""
         if self.is_running:
-            self._pg_ctl("stop", "-w", "-m", mode)
+            self._pg_ctl("stop", "-w", "-t", "300", "-m", mode)
 
     def restart(self, mode: str = "fast") -> None:
         self.stop(mode)
