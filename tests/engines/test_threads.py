@@ -548,6 +548,9 @@ import holdfast
 
 db = holdfast.connect(sys.argv[1])
 db.create_table("t", {"id": "INTEGER PRIMARY KEY"})
+numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n"
+rows = db.stream(numbers)
+next(rows)
 written, closed = os.pipe(), os.pipe()
 child = os.fork()
 if child == 0:
@@ -559,6 +562,7 @@ if child == 0:
     db.close()
     os._exit(0)
 os.read(written[0], 1)
+assert len(list(rows)) == 4999
 db.close()
 with holdfast.connect(sys.argv[1]) as other:
     other.insert("t", {"id": 3})

@@ -260,7 +260,7 @@ class Executor:
         _kept_after_fork.extend((self._local, *self._sessions))
         own = getattr(self._local, "session", None)
         if own is not None and not own.stack:
-            self.pool.inherit(own.lease.entry)
+            own.lease.entry.inherit()
         self.pool.abandon()
         # Another thread, which the child lacks, may have had these.
         self._knowing = threading.RLock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,11 +27,17 @@ class Entry:
     raw: Any
     changes: int = 0
     info: dict[str, Any] | None = field(default=None, repr=False)
+    leave: Callable[[Any], None] | None = None
     process: int = field(default_factory=os.getpid)
 
     def is_ours(self) -> bool:
         """False in the child of a fork: it is its parent's, and nothing may be sent on it, nor a goodbye."""
         return self.process == os.getpid()
+
+    def inherit(self) -> None:
+        """Note in the child of a fork that surely no thread of the parent was in a call on it."""
+        if self.leave is not None:
+            _inherited.append((self.leave, self.raw))
 
 
 Hook = Callable[[Entry], None]
@@ -111,7 +118,7 @@ class Pool:
                 entry = None
             if entry is None:
                 _let_go_of_the_inherited()
-                entry = Entry(self.connect())
+                entry = Entry(self.connect(), leave=self._leave)
                 _open.add(entry)
             self.taken(entry)
         except BaseException:
@@ -188,13 +195,8 @@ class Pool:
     def abandon(self) -> None:
         """Begin anew in the child of a fork, without a touch to what its parent goes on using."""
         for entry in self._idle:
-            self.inherit(entry)
+            entry.inherit()
         self._renew()
-
-    def inherit(self, entry: Entry) -> None:
-        """Note a connection of the parent of this process that surely no thread was using at the fork."""
-        if self._leave is not None:
-            _inherited.append((self._leave, entry.raw))
 
     def __del__(self) -> None:
         self.close()
@@ -225,7 +227,7 @@ class Lease:
         if is_last and self.entry.is_ours():
             self._pool.put_back(self.entry)
         elif is_last:
-            self._pool.inherit(self.entry)
+            self.entry.inherit()
 
     def drop(self, *, keep_open: bool = False) -> None:
         """Close a connection that can no longer be trusted; or, with ``keep_open``, only forget it."""
@@ -259,10 +261,22 @@ def _let_go_of_the_inherited() -> None:
                 leave(raw)
 
 
+_is_alone = False
+
+
+def _before_fork() -> None:
+    global _is_alone
+    _is_alone = len(sys._current_frames()) == 1
+
+
 def _after_fork() -> None:
     global _inheriting
     _inheriting = threading.Lock()
+    if _is_alone:
+        # The only thread was forking; what a stream has that it left half read is in no call either.
+        for entry in list(_open):
+            entry.inherit()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -99,6 +99,8 @@ class Connection(sqlite3.Connection):
     """A connection that knows how long SQLAlchemy, which does not try again, is to wait for a lock."""
 
     milliseconds = 0
+    read_by: sqlite3.Cursor | None = None
+    "What the last stream reads it with: it stays open as long as that does."
 
     def wait(self, milliseconds: int) -> None:
         self.execute(f"PRAGMA busy_timeout = {milliseconds}").close()
@@ -197,6 +199,8 @@ def _leave(raw: Any) -> None:
     in a transaction has to stay: what it wrote would be undone in memory that both share.
     """
     if not raw.in_transaction:
+        if raw.read_by is not None:
+            raw.read_by.close()
         raw.close()
 
 
@@ -249,9 +253,11 @@ def stream(
         yield from _stream_copy(raw, sql, params, size, lasts)
         return
     cursor = raw.execute(sql, params)
+    raw.read_by = cursor
     try:
         yield from paced(lambda count: cursor.fetchmany(count) if lasts() else [], min(size, _PORTION))
     finally:
+        raw.read_by = None
         # The rest of a stream that was left may be let go after its database.
         with contextlib.suppress(*driver_error):
             cursor.close()
