@@ -300,7 +300,7 @@ def test_no_leaves_nothing_and_another_table_joins_the_branch(tmp_path: Path) ->
     assert refused.returncode == 1
     assert "nothing was changed" in refused.stdout
     assert not (tmp_path / "models").exists()
-    assert not list(tmp_path.glob("migrations/*"))
+    assert not list(tmp_path.glob("migrations/*.py"))
     for name in ("steps", "cooks"):
         made = holdfast_agents(tmp_path, "new-table", name, "n:int", "--yes", url=url)
         assert made.returncode == 0, made.stderr
