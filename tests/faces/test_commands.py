@@ -60,6 +60,14 @@ def run(*words: str, env: dict[str, str] | None = None, given: str | None = None
     )
 
 
+@pytest.mark.parametrize("command", ["query", "explain"])
+def test_a_statement_is_read_from_a_pipe(file: str, command: str) -> None:
+    sql = "SELECT model FROM runs WHERE id = :id"
+    piped = run(command, file, "-", "--param", "id=3", given=f"{sql}\n")
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert piped.stdout == run(command, file, sql, "--param", "id=3").stdout
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=named)
 def test_every_command_and_option_says_what_it_does_and_shows_an_example(words: tuple[str, ...]) -> None:
     command = COMMANDS[words]

@@ -12,7 +12,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, write_json, write_records
-from holdfast.cli.query import SQL, Param, named
+from holdfast.cli.query import SQL, Param, given, named
 from holdfast.engines.names import legible, printable
 from holdfast.engines.sqltext import tokens
 
@@ -35,7 +35,7 @@ def explain(
     $ holdfast explain runs.db "SELECT * FROM runs WHERE model = :m" --param m=cnn
     """
     with opening.to_read(url) as db:
-        plan = db.explain(sql, dict(map(named, param or ())), analyze=analyze)
+        plan = db.explain(given(sql), dict(map(named, param or ())), analyze=analyze)
     if as_json:
         write_json(dataclasses.asdict(plan))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,10 @@ from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, show, write_csv, write_json
 from holdfast.errors import ReadOnlyError
 
-SQL = Annotated[str, typer.Argument(metavar="SQL", help="One statement.", show_default=False)]
+SQL = Annotated[
+    str,
+    typer.Argument(metavar="SQL", help="One statement; - reads it from standard input.", show_default=False),
+]
 Param = Annotated[
     list[str] | None,
     typer.Option(
@@ -33,11 +37,12 @@ def query(
 
     $ holdfast query runs.db "SELECT * FROM runs WHERE acc > :low" --param low=0.5
     $ holdfast query runs.db "DELETE FROM runs WHERE acc IS NULL" --write
+    $ cat best.sql | holdfast query runs.db - --csv
     """
     params = dict(map(named, param or ()))
     with opening.to_change(url) if write else opening.to_read(url) as db:
         try:
-            result = db.execute(sql, params)
+            result = db.execute(given(sql), params)
         except ReadOnlyError as exc:
             raise exc if write else _read_only() from exc
         if as_json:
@@ -55,6 +60,11 @@ def _read_only() -> ReadOnlyError:
         "the statement does not only read",
         hint="add --write to let it change the database, or check its syntax; nothing was changed",
     )
+
+
+def given(sql: str) -> str:
+    """What the argument ``SQL`` gives."""
+    return sys.stdin.read() if sql == "-" else sql
 
 
 def named(text: str) -> tuple[str, Any]:
