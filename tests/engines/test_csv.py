@@ -292,6 +292,14 @@ def test_computed_columns_are_left_to_the_database(db, tmp_path):
 
 
 BAD = {
+    "a number that no float holds": (
+        "id,name,acc\n1,a,0.5\n2,b,1e400\n",
+        "line 3: column 'acc': '1e400' is larger than a float can be",
+    ),
+    "such a number beside words": (
+        "id,name,acc\n1,a,-inf\n2,b,\n3,c,-1e309\n",
+        "line 4: column 'acc': '-1e309' is larger than a float can be",
+    ),
     "a text for a number": ("id,name,acc\n1,a,0.5\n2,b,high\n", "line 3: column 'acc': 'high' is no number"),
     "a fraction for an integer": ("id,name\n1.5,a\n", "line 2: column 'id': '1.5' is no whole number"),
     "too large": ("id,name\n1,a\n9223372036854775808,b\n", "line 3: column 'id': '9223372036854775808'"),

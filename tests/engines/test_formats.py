@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -535,6 +536,17 @@ def test_a_table_of_too_many_columns(db, tmp_path):
             db.load("t", tmp_path / name)
         assert len(str(caught.value)) < 2_000
         assert db.list_tables() == []
+    for make in (
+        lambda: db.create_table("t", dict.fromkeys(row, int)),
+        lambda: db.from_dataframe(pd.DataFrame(few), "t"),
+        lambda: db.from_arrow(pa.table(few), "t"),
+    ):
+        with pytest.raises(errors.Error, match=",000 columns are more than a table holds"):
+            make()
+    db.create_table("t", {"id": int})
+    with pytest.raises(errors.ImportFailed, match="100,001 columns are more than a table holds"):
+        db.load("t", tmp_path / "t.csv", extra_columns="add")
+    assert [column["name"] for column in db.get_columns("t")] == ["id"]
 
 
 BAD_OBJECTS = [

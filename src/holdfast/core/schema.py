@@ -12,7 +12,15 @@ from holdfast.engines.base import UNSET, Run
 from holdfast.engines.ddl import create_table_sql, default_sql, parse_foreign_keys, render_column
 from holdfast.engines.definition import ColumnSpec, parse_column
 from holdfast.engines.names import check_identifier
-from holdfast.errors import ColumnExists, InvalidQuery, KeyNotUnique, SchemaError, TableExists, TableNotFound
+from holdfast.errors import (
+    ColumnExists,
+    ImportFailed,
+    InvalidQuery,
+    KeyNotUnique,
+    SchemaError,
+    TableExists,
+    TableNotFound,
+)
 from holdfast.types import python_type_text
 
 
@@ -31,6 +39,7 @@ def create_table(
     check_identifier(name, "table name")
     if not isinstance(columns, Mapping) or not columns:
         raise InvalidQuery(f"the columns of {name!r} must be a dict", hint="{'id': 'INTEGER PRIMARY KEY'}")
+    check_width(executor, len(columns))
     specs = [column_spec(executor, column, definition) for column, definition in columns.items()]
     sql = create_table_sql(
         name,
@@ -50,6 +59,16 @@ def create_table(
             check_reference(executor, name, key.table, key.references)
     executor.run(sql)
     executor.forget()
+
+
+def check_width(executor: Executor, columns: int, *, place: str = "") -> None:
+    """Refuse more columns than a table can have, before anything is done for each of them."""
+    most = executor.engine.features.max_columns
+    if columns > most:
+        raise (ImportFailed if place else InvalidQuery)(
+            f"{place}{': ' if place else ''}{columns:,} columns are more than a table holds ({most:,})",
+            hint="turn them into rows, or into one column of JSON",
+        )
 
 
 def check_reference(executor: Executor, table: str, other: str, columns: Sequence[str]) -> None:

@@ -96,6 +96,8 @@ class Features:
     """How this kind of database differs, as data: the reasons stand in docs/differences.md."""
 
     max_parameters: int
+    max_columns: int
+    "How many columns a table may have."
     numbered_parameters: bool
     "``$1`` on the wire rather than ``?``."
     null_order: bool

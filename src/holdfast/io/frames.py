@@ -351,6 +351,7 @@ def from_dataframe(
             f"a DataFrame is needed, not {type(df).__module__.partition('.')[0]}'s {type(df).__name__}",
             hint="of pandas or polars; insert_many takes rows of other kinds",
         )
+    schema.check_width(executor, df.shape[1], place="the DataFrame")
     columns = _columns(pandas, df)
     with track(f"insert {table}", total=len(df), show=progress) as advance, Transaction(executor):
         if not schema.table_exists(executor, table):

@@ -34,8 +34,6 @@ from holdfast.types.column import encode_column
 
 IF_EXISTS = ("append", "fail", "replace")
 _SHOWN = 60
-# SQLite's own limit; PostgreSQL's is lower, and it says so itself.
-_MOST_COLUMNS = 2_000
 # What the row itself can be at fault for; anything else ends the import as it is.
 ROW_FAULTS = (ValueRefused, IntegrityError)
 
@@ -122,11 +120,7 @@ def prepare_columns(
     ``place`` says where the names stand, for the message.
     """
     if not schema.table_exists(executor, table):
-        if len(names) > _MOST_COLUMNS:
-            raise ImportFailed(
-                f"{place}: {len(names):,} columns are more than a table holds ({_MOST_COLUMNS:,})",
-                hint="turn them into rows, or into one column of JSON",
-            )
+        schema.check_width(executor, len(names), place=place)
         schema.create_table(executor, table, types(names))
         return
     refuse_existing(table, if_exists)
@@ -139,6 +133,7 @@ def prepare_columns(
             hint=f"{did_you_mean(extra[0], info.names, 'columns')}; or extra_columns='ignore' or 'add'",
         )
     if extra and extra_columns == "add":
+        schema.check_width(executor, len(known) + len(extra), place=place)
         for name, type_text in types(extra).items():
             schema.add_column(executor, table, name, type_text)
     if if_exists == "replace":

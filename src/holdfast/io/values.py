@@ -163,12 +163,17 @@ def _integer(text: str) -> int:
 
 
 def _float(text: str) -> float:
+    number = None
     try:
         if "_" not in text:
-            return float(text)
+            number = float(text)
     except ValueError:
         pass
-    raise _refusal("no number")
+    if number is None:
+        raise _refusal("no number")
+    if math.isinf(number) and any(map(str.isdigit, text)):
+        raise _refusal("larger than a float can be")
+    return number
 
 
 def read_decimal(text: str) -> Decimal:
@@ -267,8 +272,19 @@ def _all_numbers(read: Read) -> ReadAll:
     return read_all
 
 
+_read_floats = _all_numbers(float)
+
+
+def _all_floats(texts: Texts, null: str | None) -> Sequence[Any]:
+    found = _read_floats(texts, null)
+    if math.inf in found or -math.inf in found:
+        # As a word, or as a number that is too large: one by one they are told apart.
+        raise ValueError
+    return found
+
+
 AT_ONCE: dict[KindName, ReadAll] = {
     "text": _all_texts,
     "integer": _all_numbers(int),
-    "float": _all_numbers(float),
+    "float": _all_floats,
 }

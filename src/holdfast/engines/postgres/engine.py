@@ -86,6 +86,7 @@ ENGINE = Engine(
     name="postgres",
     features=Features(
         max_parameters=65_000,
+        max_columns=1_600,
         numbered_parameters=True,
         null_order=True,
         binary_collation="C",

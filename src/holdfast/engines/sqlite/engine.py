@@ -60,6 +60,7 @@ ENGINE = Engine(
     name="sqlite",
     features=Features(
         max_parameters=32_000,
+        max_columns=2_000,
         numbered_parameters=False,
         null_order=False,
         binary_collation=None,
