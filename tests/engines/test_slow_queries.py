@@ -67,12 +67,14 @@ def test_what_only_looks_at_the_catalogue_is_left_out(log: holdfast.Database, en
     log.query(f"SELECT count(*) FROM {own}")
     log.query(f"SELECT t.a FROM t JOIN {own} ON true LIMIT 1")
     log.query(f"SELECT 1 FROM {own}, t LIMIT 1")
+    log.insert("mine", {"id": 5})
     for look in (log.list_tables, log.doctor, log.get_stats, holdfast.inspect(log).get_indexes):
         look()
     assert log.summary
     found = [query.sql for query in log.slow_queries(source="process")]
     assert f"SELECT t.a FROM t JOIN {own} ON true LIMIT ?" in found
     assert f"SELECT ? FROM {own}, t LIMIT ?" in found
+    assert any(sql.startswith('INSERT INTO "mine"') for sql in found)
     ours = ('"t"', '"mine"', "FROM t", ", t")
     assert [sql for sql in found if not any(name in sql for name in ours)] == []
 
@@ -89,6 +91,7 @@ def test_what_only_looks_at_the_catalogue_is_left_out(log: holdfast.Database, en
         ("SELECT (SELECT count(*) FROM sqlite_master), a FROM t", False),
         ("WITH m AS (SELECT * FROM sqlite_master) SELECT * FROM m", False),
         ("INSERT INTO t SELECT name FROM sqlite_master", False),
+        ("INSERT INTO t (a) VALUES (sqlite_version())", False),
         ("UPDATE t SET a = (SELECT max(seq) FROM sqlite_sequence)", False),
         ("SELECT mysqlite_x FROM t", False),
     ],
@@ -109,6 +112,7 @@ def test_what_is_of_the_catalogue(sql: str, is_left_out: bool) -> None:
         ("SELECT * FROM pg_class c, users u", False),
         ('SELECT * FROM "pg_class" JOIN users ON true', False),
         ("COPY (SELECT * FROM t) TO STDOUT", False),
+        ('INSERT INTO "t" ("id") VALUES ($1) RETURNING pg_sequence_last_value($2::regclass)', False),
     ],
 )
 def test_what_is_of_the_catalogue_of_a_server(sql: str, is_left_out: bool) -> None:

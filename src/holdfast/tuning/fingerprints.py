@@ -18,7 +18,8 @@ _COMPARE = frozenset(
     }
 )
 _SETTINGS = ("SHOW ", "PRAGMA ")
-_BEFORE_TABLE = frozenset({"FROM", "JOIN", "INTO", "UPDATE", "TABLE"})
+_BEFORE_WRITTEN = frozenset({"INTO", "UPDATE", "TABLE"})
+_BEFORE_READ = frozenset({"FROM", "JOIN"})
 _ENDS_LIST = frozenset({"(", "WHERE", "GROUP", "ORDER", "SELECT", "LIMIT", "UNION"})
 _CURSOR = re.compile(r"\bhf_[0-9a-f]{32}\b")
 _REST = (Token("space", " ", 0), Token("mark", "?", 0))
@@ -78,7 +79,9 @@ def is_of_catalogue(sql: str, lexicon: Lexicon) -> bool:
             continue
         if own.fullmatch(unquote_identifier(token.text)):
             is_own = True
-        elif before in _BEFORE_TABLE or (before == "," and is_listing):
+        elif before in _BEFORE_WRITTEN:
+            return False
+        elif before in _BEFORE_READ or (before == "," and is_listing):
             is_function = at + 1 < len(read) and read[at + 1].text == "("
             if not is_function:
                 return False
