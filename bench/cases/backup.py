@@ -39,7 +39,8 @@ def cases(folder: Path) -> Iterator[list[Case]]:
             "VACUUM INTO": partial(_vacuumed, con, folder / "vacuum.db"),
         }
         postgres: dict[str, Callable[[], object]] = {
-            "pg_dump -Fc -Z1": partial(_dumped, server, folder / "theirs.dump"),
+            "pg_dump -Fc -Z1": partial(_dumped, server, folder / "theirs.dump", "--compress=1"),
+            "pg_dump -Fc": partial(_dumped, server, folder / "plain.dump"),
             US: lambda: server.db.backup_database(folder / "ours.dump"),
             "holdfast, .hfz": lambda: server.db.backup_database(folder / "server.hfz"),
         }
@@ -67,10 +68,10 @@ def _vacuumed(con: sqlite3.Connection, path: Path) -> None:
     _sync(path)
 
 
-def _dumped(server: Server, path: Path) -> None:
+def _dumped(server: Server, path: Path, *how: str) -> None:
     programs = bin_directory()
     assert programs is not None
-    command = [str(programs / "pg_dump"), "--format=custom", "--compress=1", f"--file={path}"]
+    command = [str(programs / "pg_dump"), "--format=custom", *how, f"--file={path}"]
     subprocess.run([*command, "--dbname", server.uri], check=True)
     _sync(path)
 
