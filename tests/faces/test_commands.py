@@ -62,10 +62,10 @@ def run(*words: str, env: dict[str, str] | None = None, given: str | None = None
 
 @pytest.mark.parametrize("command", ["query", "explain"])
 def test_a_statement_is_read_from_a_pipe(file: str, command: str) -> None:
-    sql = "SELECT model FROM runs WHERE id = :id"
-    piped = run(command, file, "-", "--param", "id=3", given=f"{sql}\n")
+    sql = "SELECT id FROM runs WHERE model = :model"
+    piped = run(command, file, "-", "--param", "model=m3", given=sql)
     assert (piped.returncode, piped.stderr) == (0, "")
-    assert piped.stdout == run(command, file, sql, "--param", "id=3").stdout
+    assert piped.stdout == run(command, file, sql, "--param", "model=m3").stdout
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=named)

@@ -34,8 +34,9 @@ def explain(
 
     $ holdfast explain runs.db "SELECT * FROM runs WHERE model = :m" --param m=cnn
     """
+    sql = given(sql)
     with opening.to_read(url) as db:
-        plan = db.explain(given(sql), dict(map(named, param or ())), analyze=analyze)
+        plan = db.explain(sql, dict(map(named, param or ())), analyze=analyze)
     if as_json:
         write_json(dataclasses.asdict(plan))
         return
