@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from holdfast.cli.memories import (
     text_of,
 )
 from holdfast.cli.output import AsCsv, AsJson, panel, show, write, write_csv, write_json, write_records
+from holdfast.cli.query import given
 from holdfast.errors import InvalidQuery
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def add(
     """
     from holdfast.memory import Message, Passage
 
-    text = sys.stdin.read() if text == "-" else text
+    text = given(text)
     if role is not None and (source is not None or meta):
         raise typer.BadParameter("a message has no --source and no --meta")
     metadata = dict(map(_named, meta or ()))

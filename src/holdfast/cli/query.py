@@ -62,9 +62,9 @@ def _read_only() -> ReadOnlyError:
     )
 
 
-def given(sql: str) -> str:
-    """What the argument ``SQL`` gives."""
-    return sys.stdin.read() if sql == "-" else sql
+def given(text: str) -> str:
+    """What an argument gives that may be ``-`` for standard input."""
+    return sys.stdin.read() if text == "-" else text
 
 
 def named(text: str) -> tuple[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, write
-from holdfast.cli.query import Param, named
+from holdfast.cli.query import Param, given, named
 from holdfast.errors import InvalidQuery
 
 if TYPE_CHECKING:
@@ -82,9 +81,9 @@ def insert(
     $ holdfast insert runs.db runs '{"model": "cnn", "acc": 0.81}'
     $ holdfast insert runs.db runs - --on-conflict update
     """
-    given = _objects(sys.stdin.read() if rows == "-" else rows)
+    objects = _objects(given(rows))
     with _changing(url, dry_run) as db:
-        count = db.insert_many(table, given, on_conflict=on_conflict, key=split(key))
+        count = db.insert_many(table, objects, on_conflict=on_conflict, key=split(key))
     _say(count, f"written to {table}", dry_run)
 
 
