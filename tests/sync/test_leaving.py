@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,56 +18,47 @@ def _cursors(world: World) -> int:
     return int(world.hub.run("SELECT count(*) FROM hf_sync_cursors")[0][0])
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_killed_while_it_leaves(make: Make, moment: str) -> None:
-    """Done once more, nothing is left at the hub, whichever commit was the last."""
-    ended = False
-    for commit in range(1, 9):
-        world = make()
-        one, _ = world.add(), world.add()
-        world.write("r0", "k0", "insert"), world.settle()
-        sync = world._sync(one, 0)
+def _killed_at_each_commit(
+    make: Make, moment: str, act: Callable[[Sync], object], *, at_least: int
+) -> Iterator[tuple[World, Sync]]:
+    """Worlds in which ``act`` was killed at one commit after the other, and done once more."""
+    for commit in range(1, 12):
+        world, ended = make(), False
         try:
-            with world.commits.during(Fault(commit, moment, kill)):
-                sync.disable()
-                ended = True
-        except Killed:
-            sync.disable()
-        try:
-            assert not sync.is_enabled
-            assert _cursors(world) == 1
-            assert world.hub.run("SELECT count(*) FROM hf_sync_replicas") == [(1,)]
+            one, _ = world.add(), world.add()
+            world.write("r0", "k0", "insert"), world.settle()
+            sync = world._sync(one, 0)
+            try:
+                with world.commits.during(Fault(commit, moment, kill)):
+                    act(sync)
+                    ended = True
+            except Killed:
+                act(sync)
+            yield world, sync
         finally:
             world.close()
         if ended:
-            break
-    assert commit > 2
+            assert commit > at_least
+            return
+    pytest.fail("it did not end")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_while_it_leaves(make: Make, moment: str) -> None:
+    """Done once more, nothing is left at the hub, whichever commit was the last."""
+    for world, sync in _killed_at_each_commit(make, moment, Sync.disable, at_least=2):
+        assert not sync.is_enabled
+        assert _cursors(world) == 1
+        assert world.hub.run("SELECT count(*) FROM hf_sync_replicas") == [(1,)]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_while_it_joins_anew(make: Make, moment: str) -> None:
-    ended = False
-    for commit in range(1, 12):
-        world = make()
-        one, _ = world.add(), world.add()
-        world.write("r0", "k0", "insert"), world.settle()
-        sync = world._sync(one, 0)
-        try:
-            with world.commits.during(Fault(commit, moment, kill)):
-                sync.rebase()
-                ended = True
-        except Killed:
-            sync.rebase()
-        try:
-            assert _cursors(world) == 2
-            world.write("r0", "k1", "insert"), world.write("hub", "k2", "insert")
-            world.check_quiet()
-            assert _cursors(world) == 2
-        finally:
-            world.close()
-        if ended:
-            break
-    assert commit > 3
+    for world, _ in _killed_at_each_commit(make, moment, Sync.rebase, at_least=3):
+        assert _cursors(world) == 2
+        world.write("r0", "k1", "insert"), world.write("hub", "k2", "insert")
+        world.check_quiet()
+        assert _cursors(world) == 2
 
 
 def test_a_table_that_is_not_synced_any_more(local: holdfast.Database, hub: holdfast.Database) -> None:
