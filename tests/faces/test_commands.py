@@ -200,6 +200,7 @@ def test_names_do_not_steer_a_terminal(file: str, tmp_path: Path) -> None:
         ("suggest", file, where, "--apply", "--complete", "--drop"),
         ("query", file, f'SELEC "{table}"'),
         ("insert", file, "nothing", "{}"),
+        ("insert", file, table, '{"p": 1}'),
         ("create-index", file, table, "p"),
         ("rename-table", file, table, f"{table}2"),
     ):

@@ -11,6 +11,7 @@ import typer
 from holdfast.cli import opening
 from holdfast.cli.output import AsCsv, AsJson, write
 from holdfast.cli.query import Param, given, named
+from holdfast.engines.names import printable
 from holdfast.errors import InvalidQuery
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _changing(url: str, dry_run: bool) -> Any:
 
 
 def _say(count: int, what: str, dry_run: bool) -> None:
-    print(f"{count:,} row{'' if count == 1 else 's'} {what}" + ("; taken back" if dry_run else ""))
+    print(f"{count:,} row{'' if count == 1 else 's'} {printable(what)}" + ("; taken back" if dry_run else ""))
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
