@@ -23,6 +23,7 @@ from holdfast.engines.names import check_identifier
 from holdfast.engines.registry import engine_for
 from holdfast.errors import ClosedError, Error, InvalidQuery
 from holdfast.settings import Target
+from holdfast.urls import path_of
 
 if TYPE_CHECKING:
     import threading
@@ -514,7 +515,7 @@ class Table:
 
 def _place(path: PathLike | TextIO) -> Path | TextIO:
     """A path, or an open text stream as it is."""
-    return Path(path) if isinstance(path, (str, os.PathLike)) else path
+    return path_of(path) if isinstance(path, (str, os.PathLike)) or not hasattr(path, "closed") else path
 
 
 def _length(rows: Any) -> int | None:
@@ -1087,7 +1088,7 @@ class Database:
         from holdfast.io import formats
 
         return formats.export(
-            self._executor, table_or_sql, Path(path), *args, format=format, progress=progress, **options
+            self._executor, table_or_sql, path_of(path), *args, format=format, progress=progress, **options
         )
 
     def load(
@@ -1116,7 +1117,7 @@ class Database:
         return formats.load(
             self._executor,
             table,
-            Path(path),
+            path_of(path),
             if_exists,
             format=format,
             extra_columns=extra_columns,

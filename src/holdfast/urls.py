@@ -246,13 +246,27 @@ def known_options(kind: str, allowed: Mapping[str, Options]) -> set[str]:
     return {*allowed[kind], *(LIBPQ_OPTIONS if kind == "postgresql" else ())}
 
 
+def path_of(path: object) -> Path:
+    """The path of a file or a folder, as it was given.
+
+    Raises:
+        ConfigurationError: if it is none.
+    """
+    return Path(_text(path, "the path of a file", "the path of a file"))
+
+
+def _text(given: object, kind: str, name: str, hint: str | None = None) -> str:
+    text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{kind} is text or a Path, not {type(given).__name__}")
+    if not text or "\0" in text:
+        raise ConfigurationError(f"{name} is empty or holds a NUL character", hint=hint)
+    return text
+
+
 def read(url: str | os.PathLike[str], allowed: Mapping[str, Options]) -> Target:
     """Take a path or a URL apart; a ``Path`` is never a URL. ``allowed``: the options of either engine."""
-    text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else None
-    if not isinstance(text, str):
-        raise ConfigurationError(f"a path or a URL is text or a Path, not {type(url).__name__}")
-    if not text or "\0" in text:
-        raise ConfigurationError("the path of the database is empty or holds a NUL character", hint=EXAMPLE)
+    text = _text(url, "a path or a URL", "the path of the database", EXAMPLE)
     if isinstance(url, os.PathLike):
         return Target("sqlite", path=_absolute(text))
     if text == ":memory:":

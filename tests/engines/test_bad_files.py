@@ -9,6 +9,7 @@ import sqlite3
 import pyarrow as pa
 import pytest
 
+import holdfast
 from holdfast import errors
 
 
@@ -36,6 +37,29 @@ TEXTS = {
     "json": b"[" + LINES.replace(b"\n", b",")[:-1] + b"]",
 }
 WIDE = {f"c{number}": number for number in range(100_000)}
+
+
+@pytest.mark.parametrize("path", [None, 3, b"t.csv", "", "a\0b.csv"], ids=repr)
+def test_what_is_no_path_is_refused(kept, path):
+    for call in (
+        lambda: kept.export("t", path),
+        lambda: kept.export_to_csv("t", path),
+        lambda: kept.export_query_to_csv("SELECT 1", path),
+        lambda: kept.load("t", path),
+        lambda: kept.import_from_csv("t", path),
+        lambda: kept.backup_database(path),
+        lambda: kept.backup_table("t", path),
+        lambda: kept.restore_database(path),
+        lambda: kept.restore_table("t", path),
+        lambda: kept.verify_backup(path),
+        lambda: kept.list_backups(path),
+        lambda: kept.prune_backups(path, keep_last=1),
+        lambda: holdfast.inspect(kept).generate_schema_diagram(path),
+    ):
+        with pytest.raises(errors.ConfigurationError, match="the path"):
+            call()
+    assert kept.select("t", columns=["id"]) == [{"id": 77}]
+
 
 BAD = {
     "long.csv": (b"id,t\n1,a\n2,b,c\n", "line 3: 3 fields, but the header has 2"),

@@ -15,6 +15,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from holdfast.errors import BackupError, ConfigurationError, Error, MissingDependency
+from holdfast.urls import path_of
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:
@@ -25,7 +26,7 @@ def place_of(path: str | os.PathLike[str]) -> Path:
         ConfigurationError: if the URL is not understood, or holds a password.
     """
     if not isinstance(path, str) or "://" not in path:
-        return cast(Path, path) if hasattr(path, "protocol") else Path(path)
+        return cast(Path, path) if hasattr(path, "protocol") else path_of(path)
     parts = urlsplit(path)
     if parts.scheme == "file":
         return Path(parts.path)

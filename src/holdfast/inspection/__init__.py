@@ -13,6 +13,7 @@ from holdfast.errors import OutOfTime
 from holdfast.inspection.profile import ColumnProfile, Profile, TableProfile, look_into
 from holdfast.inspection.reading import counted, describe_view, reading
 from holdfast.inspection.report import SECONDS, Summary, summary
+from holdfast.urls import path_of
 
 __all__ = ["ColumnProfile", "Inspector", "Profile", "Summary", "TableProfile"]
 
@@ -183,5 +184,5 @@ class Inspector:
         from holdfast.inspection import diagram
 
         return diagram.write(
-            self._executor, Path(path), tables, around=around, depth=depth, columns=columns, group=group
+            self._executor, path_of(path), tables, around=around, depth=depth, columns=columns, group=group
         )

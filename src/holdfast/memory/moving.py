@@ -25,6 +25,7 @@ from holdfast.io import files
 from holdfast.memory import tables
 from holdfast.memory.carrying import Entry, Tally, entries, line, models, write
 from holdfast.memory.sql_store import SQLStore
+from holdfast.urls import path_of
 
 FORMAT = 1
 _ARCHIVE = ".hfz"
@@ -88,7 +89,7 @@ def export_memory(store: SQLStore, path: str | Path, *, progress: bool | None = 
     ``.jsonl`` has a line for each memory and each former version; ``.jsonl.gz`` and ``.jsonl.zst`` are that,
     packed. ``.hfz`` is the portable archive of a database with nothing else in it.
     """
-    target = Path(path)
+    target = path_of(path)
     if target.suffix == _ARCHIVE:
         return _archive(store, target, progress)
     _check_name(target)
@@ -110,7 +111,7 @@ def import_memory(store: SQLStore, path: str | Path, *, progress: bool | None = 
         AlreadyExists: if the memory holds something of its user already.
         ImportFailed: if the file is cut short or damaged, or none of these.
     """
-    origin = Path(path)
+    origin = path_of(path)
     if origin.suffix == _ARCHIVE:
         return _from_archive(store, origin, progress)
     _check_name(origin)
